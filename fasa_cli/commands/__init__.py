@@ -1,0 +1,1 @@
+"""The subcommands: parse, call the library, show. They compute nothing themselves."""

@@ -1,0 +1,80 @@
+"""Option types that commands share, and the parser of ranges."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?::(\d+))?")
+_LIST = re.compile(r"-?\d+(,-?\d+)*")
+_MOST_VALUES = 10_000  # a slip such as 0..100000000 must not fill the memory
+
+
+def parse_range(text: str, default_step: int) -> tuple[int, ...]:
+    """Read `50..100` (by `default_step`), `50..100:5` (by 5) or `0,3,7`; both ends belong to it.
+
+    Raises:
+        typer.BadParameter: the text has none of these forms, or the range is empty.
+    """
+    text = text.replace(" ", "")
+    if _LIST.fullmatch(text):
+        return tuple(int(part) for part in text.split(","))
+    match = _RANGE.fullmatch(text)
+    if not match:
+        raise typer.BadParameter(
+            f"{text!r} is no range; write 50..100, 50..100:5 (first..last:step) or 0,3,7"
+        )
+    first, last = int(match[1]), int(match[2])
+    step = int(match[3]) if match[3] else default_step
+    if step < 1 or first > last:
+        raise typer.BadParameter(f"{text!r} is empty; write first..last:step with first <= last")
+    values = range(first, last + 1, step)
+    if len(values) > _MOST_VALUES:
+        raise typer.BadParameter(f"{text!r} has {len(values)} values; take a larger step")
+    return tuple(values)
+
+
+def _check_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise typer.BadParameter(f"{name!r} is no device; write auto, cuda, cuda:N, mps or cpu")
+    return name
+
+
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Weights file (.safetensors).",
+        show_default="the one that comes with fasa",
+    ),
+]
+EncoderWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder-weights",
+        metavar="openai|FILE",
+        help="Where the frozen CLIP encoder of preset paper is to be had; see fasa weights pull.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cuda|cuda:N|mps|cpu",
+        callback=_check_device,
+        help="Where the model runs; auto takes cuda, then mps, then cpu.",
+    ),
+]
+Threshold = Annotated[
+    float,
+    typer.Option(
+        "--threshold",
+        min=0.0,
+        max=1.0,
+        help="A pixel is marked when its probability is above this.",
+    ),
+]

@@ -1,0 +1,56 @@
+"""`fasa weights`: what the weights are, and the pretrained backbones of preset `paper`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fasa_cli.commands.display import say
+
+app = typer.Typer(help="Show weights, or fetch pretrained backbones.", no_args_is_help=True)
+
+
+@app.command("show")
+def show(
+    weights: Annotated[
+        Path | None, typer.Argument(help="A weights file; default: the one that comes with fasa.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show what a weights file is; of the shipped one, also its model card."""
+    from fasa_cli.assets import shipped_model_card, shipped_weights
+    from fasa_cli.checkpoint import read_checkpoint
+    from fasa_cli.reporting import json_line
+
+    path = weights or shipped_weights()
+    checkpoint = read_checkpoint(path)
+    if json:
+        typer.echo(json_line(checkpoint.summary()), nl=False)
+        return
+    for name, value in checkpoint.summary().items():
+        typer.echo(f"{name}: {value}")
+    if weights is None:
+        typer.echo("\n" + shipped_model_card().read_text(encoding="utf-8"), nl=False)
+
+
+@app.command("pull")
+def pull() -> None:
+    """Fetch the pretrained CLIP and ConvNeXt of preset `paper` into their libraries' caches.
+
+    The only command that uses the network. Afterwards, offline:
+    fasa train PHOTOS --set model.preset=paper --encoder-weights openai --side-weights timm
+    """
+    os.environ["HF_HUB_OFFLINE"] = "0"  # before the libraries are imported: they read it once
+
+    from fasa_cli.config import PAPER
+    from fasa_cli.model.backbones import build_encoder, build_side
+
+    say(f"fetching {PAPER.encoder.name} (openai) through open_clip; about 1.7 GB")
+    encoder = build_encoder(PAPER.encoder, "openai")
+    say(f"sha256 of its weights: {encoder.sha256()}")
+    say(f"fetching {PAPER.side.name} through timm; about 350 MB")
+    build_side(PAPER.side, 9, "timm")
+    say("done; use them with --encoder-weights openai --side-weights timm")

@@ -1,0 +1,1 @@
+"""Data sets that exist, forgeries made on the fly, and training transforms."""

@@ -1,0 +1,575 @@
+"""Image files in and out: bytes -> upright H x W x 3 uint8 RGB, strictly; and the encoders.
+
+Shapes: H x W in pixels. Colour order is RGB everywhere; OpenCV's BGR never leaves this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import re
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+
+from fasa_cli.errors import ImageError, OutputError
+from fasa_cli.results import DecodedImage
+
+MAX_PIXELS = 200_000_000
+HEAD_BYTES = 64  # as many as sniff_format looks at
+
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+}
+SUPPORTED_FORMATS = tuple(_SUFFIXES)
+# Usual names of readable files, lower case; what a file is, sniff_format says.
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
+
+# decode_image holds its own limit, which callers can choose; Pillow's is one for the process.
+Image.MAX_IMAGE_PIXELS = None
+# What Pillow mutters while reading belongs into `DecodedImage.warnings` or nowhere. A filter set
+# once is safe with threads; warnings.catch_warnings() is not.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+# --- Formats by content ---------------------------------------------------------------------
+
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (8, b"CR\x02\x00", "camera RAW"),  # Canon CR2, inside a TIFF header: must come before TIFF
+    (0, b"IIU\x00", "camera RAW"),  # Panasonic
+    (0, b"IIRO", "camera RAW"),  # Olympus
+    (0, b"IIRS", "camera RAW"),
+    (0, b"FUJIFILMCCD-RAW", "camera RAW"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (0, b"II+\x00", "TIFF"),  # BigTIFF
+    (0, b"MM\x00+", "TIFF"),
+    (0, b"8BPS", "Photoshop PSD"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (0, b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+)
+_BRANDS = (
+    ("AVIF", {b"avif", b"avis"}),
+    ("HEIC", {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}),
+    ("camera RAW", {b"crx "}),  # Canon CR3
+)
+_BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def sniff_format(head: bytes) -> str | None:
+    """Name the image format that a file's first `HEAD_BYTES` bytes announce, or None.
+
+    The answer is one of `SUPPORTED_FORMATS`, or the name of a format that is known but cannot be
+    decoded ("HEIC", "JPEG XL", "JPEG 2000", "Photoshop PSD", "camera RAW"), so that such a file
+    can be reported instead of being passed over in silence.
+    """
+    for offset, signature, name in _SIGNATURES:
+        if head.startswith(signature, offset):
+            return name
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        return _sniff_brand(head)
+    return None
+
+
+def _sniff_brand(head: bytes) -> str | None:
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[i : i + 4] for i in range(16, end, 4))}
+    return next((name for name, known in _BRANDS if brands & known), None)
+
+
+# --- Decoding -------------------------------------------------------------------------------
+
+
+def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Read a file once, hash those bytes and decode those bytes; see `decode_image`.
+
+    Raises:
+        ImageError: the file cannot be read, or not be decoded.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(f"{path}: cannot be read ({reason}); check the path and rights") from error
+    return decode_image(data, str(path), max_pixels)
+
+
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decode an image file strictly to upright H x W x 3 uint8 RGB (C-contiguous, writeable).
+
+    `name` is what messages call the file; `max_pixels` bounds width x height as declared in the
+    header, before anything is decoded. The rules, of which those that may surprise leave a line
+    in `warnings`:
+
+    - Format: by content, one of `SUPPORTED_FORMATS`. MPO is JPEG.
+    - Damage: a file that ends before its picture does is refused; bytes after it are allowed.
+    - Orientation: EXIF 1-8 applied; unreadable or other values are ignored.
+    - Frames: the first of an animation or of several pages.
+    - 8 bits: 16-bit grey is divided by 257 and rounded (12-bit grey likewise, by its own white);
+      16-bit colour keeps the high byte, as Pillow reads it. 32-bit integers are read as 16-bit
+      when they all lie in 0..65535, else stretched from min..max to 0..255. Floats are multiplied
+      by 255 when they all lie in 0..1, else stretched; NaN becomes 0.
+    - Grey becomes three equal channels. Palettes, 1-bit, YCbCr: Pillow's conversion.
+    - Alpha: dropped when every pixel is opaque, else the picture is composited over white.
+    - CMYK: to sRGB by the embedded ICC profile, else by Pillow's plain formula. LAB: to sRGB.
+    - RGB and grey ICC profiles are NOT applied: that would alter the traces to be analysed.
+
+    Raises:
+        ImageError: not an image, an unsupported format, damaged, cut short, or too many pixels.
+    """
+    file_format = _supported_format(data, name)
+    notes: list[str] = []
+    with _damage_named(name, file_format):
+        _check_complete(data, file_format)
+        image = _open(data, file_format)
+        _check_tiff_extents(image, len(data))
+        stored_size = _stored_size(image)
+        _check_size(stored_size, max_pixels, name)
+        _refuse_camera_raw(image, name)
+        mode = image.mode
+        pixels, orientation = _upright_pixels(image, notes)
+        frames = _count_frames(image, notes)
+    return DecodedImage(
+        pixels=pixels,
+        format=file_format,
+        mode=mode,
+        stored_size=stored_size,
+        orientation=orientation,
+        frames=frames,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        warnings=tuple(notes),
+    )
+
+
+def _supported_format(data: bytes, name: str) -> str:
+    if not data:
+        raise ImageError(f"{name}: the file is empty; get a fresh copy")
+    file_format = sniff_format(data[:HEAD_BYTES])
+    if file_format is None:
+        raise ImageError(f"{name}: not an image; supported are {', '.join(SUPPORTED_FORMATS)}")
+    if file_format not in SUPPORTED_FORMATS:
+        raise _unsupported(name, file_format)
+    return file_format
+
+
+def _unsupported(name: str, file_format: str) -> ImageError:
+    return ImageError(f"{name}: {file_format} is not supported; convert it to PNG (lossless) first")
+
+
+@contextmanager
+def _damage_named(name: str, file_format: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into one line of ImageError.
+
+    On damaged input its plugins raise nearly every type there is (struct.error, KeyError,
+    MemoryError, zlib.error ...), so a list of types would only be the list of those met so far.
+    """
+    try:
+        yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name}: {file_format} file with a damaged header or of a kind that is not "
+            "supported; get a fresh copy, or convert it to PNG"
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageError(
+            f"{name}: {file_format} file is damaged or incomplete ({reason}); get a fresh copy"
+        ) from error
+
+
+def _open(data: bytes, file_format: str) -> Image.Image:
+    """Read the header; no pixel is decoded yet."""
+    return Image.open(io.BytesIO(data), formats=[file_format])
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) before any rotation; Pillow's own `size` of a TIFF is already turned."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image.tag_v2[_IMAGE_WIDTH], image.tag_v2[_IMAGE_LENGTH]
+    return image.size
+
+
+def _check_size(size: tuple[int, int], max_pixels: int, name: str) -> None:
+    width, height = size
+    if width <= 0 or height <= 0:
+        raise ImageError(f"{name}: declares {width} x {height} pixels; get a fresh copy")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name}: declares {width} x {height} pixels, more than the limit of {max_pixels}; "
+            "if you trust the file, scale it down first or raise the limit"
+        )
+
+
+# --- Completeness ---------------------------------------------------------------------------
+
+_END_OF_IMAGE = 0xD9
+_STANDALONE_MARKERS = {0x01, 0xD8}
+# A marker is FF and a code; FF 00 is a stuffed data byte, FF D0-D7 restart within a scan.
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+
+
+def _check_complete(data: bytes, file_format: str) -> None:
+    """Check by the format's own structure that the file reaches its end; ValueError if not.
+
+    Pillow refuses most cut files because it runs out of bytes; these checks do not depend on how
+    far it happens to read, and PNG checksums it does not look at while decoding.
+    """
+    if file_format == "JPEG" and not _jpeg_reaches_end(data):
+        raise ValueError("it stops before its end-of-image marker")
+    if file_format == "GIF" and not _gif_reaches_end(data):
+        raise ValueError("it stops before its trailer")
+    if file_format == "TIFF" and not _tiff_directory_fits(data):
+        raise ValueError("it stops before the end of its first directory")
+    if file_format == "PNG":
+        _open(data, file_format).verify()  # every checksum, up to IEND
+
+
+def _jpeg_reaches_end(data: bytes) -> bool:
+    """Walk the segments, since a thumbnail inside the EXIF block has an end marker of its own."""
+    position = 2
+    while match := _JPEG_MARKER.search(data, position):
+        marker, position = match[1][0], match.end()
+        if marker == _END_OF_IMAGE:
+            return True
+        if marker not in _STANDALONE_MARKERS:
+            position += int.from_bytes(data[position : position + 2], "big")
+    return False
+
+
+def _gif_reaches_end(data: bytes) -> bool:
+    try:
+        position = 13 + _gif_palette_bytes(data[10])
+        while (block := data[position : position + 1]) != b";":
+            if block == b"!":  # extension: label, sub-blocks
+                position += 2
+            elif block == b",":  # image: descriptor, palette, code size, sub-blocks
+                position += 11 + _gif_palette_bytes(data[position + 9])
+            else:
+                return False
+            while data[position]:
+                position += 1 + data[position]
+            position += 1
+    except IndexError:
+        return False
+    return True
+
+
+def _gif_palette_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _tiff_directory_fits(data: bytes) -> bool:
+    """Pillow reads a cut directory as far as it goes, and floats without their tag as integers."""
+    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
+    is_big = b"+" in data[2:4]
+    start = int.from_bytes(data[8:16] if is_big else data[4:8], order)
+    count_bytes, entry_bytes, pointer_bytes = (8, 20, 8) if is_big else (2, 12, 4)
+    entries = int.from_bytes(data[start : start + count_bytes], order)
+    return start + count_bytes + entries * entry_bytes + pointer_bytes <= len(data)
+
+
+# --- TIFF tags ------------------------------------------------------------------------------
+
+_SUBFILE_TYPE, _IMAGE_WIDTH, _IMAGE_LENGTH, _BITS_PER_SAMPLE = 254, 256, 257, 258
+_PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION, _STRIP_BYTES = 262, 273, 274, 279
+_TILE_OFFSETS, _TILE_BYTES, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 324, 325, 330, 339, 50706
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    """A tag of the current TIFF page, its only value where it has one; None without it."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return None
+    value = image.tag_v2.get(tag)
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
+
+def _refuse_camera_raw(image: Image.Image, name: str) -> None:
+    """The first page of a RAW file in TIFF clothes (DNG, NEF, ARW) is no photo but a preview."""
+    subfile_type = _tiff_tag(image, _SUBFILE_TYPE)
+    is_preview = isinstance(subfile_type, int) and subfile_type & 1
+    if _tiff_tag(image, _DNG_VERSION) or (is_preview and _tiff_tag(image, _SUB_IFDS)):
+        raise _unsupported(name, "camera RAW")
+
+
+def _check_tiff_extents(image: Image.Image, length: int) -> None:
+    """Every strip or tile must lie within the file; a fax-coded one may lose its end unnoticed."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    tags = image.tag_v2
+    for offsets, sizes in ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES)):
+        for offset, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False):
+            if offset + size > length:
+                raise ValueError(f"pixel data at byte {offset} reach beyond its end")
+
+
+# --- Orientation and frames -----------------------------------------------------------------
+
+# EXIF orientation -> the upright view of an H x W x 3 array.
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: np.rot90(stored),
+}
+
+
+def upright(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an array (H x W, or H x W x C) that lies as its file stores it by EXIF 1-8."""
+    return np.ascontiguousarray(_UPRIGHT[orientation](stored))
+
+
+def _upright_pixels(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, int]:
+    """(upright H x W x 3 uint8 RGB, the EXIF orientation that was applied)."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Pillow turns a TIFF upright while it loads, and then forgets the tag.
+        orientation = _read_orientation(image, notes)
+        image.load()
+        return _to_rgb(image, notes), orientation
+    image.load()
+    orientation = _read_orientation(image, notes)  # a PNG may carry it after the pixels
+    stored = _to_rgb(image, notes)
+    if image.format in ("JPEG", "MPO") and (stored[-8:, -8:] == 128).all():
+        notes.append("ends in plain mid-grey, as a JPEG does when a part of its data is missing")
+    return upright(stored, orientation), orientation
+
+
+def _read_orientation(image: Image.Image, notes: list[str]) -> int:
+    try:
+        exif = image.getexif()
+    except Exception as error:  # the pixels are sound, so a broken side note is no reason to stop
+        notes.append(f"EXIF unreadable ({type(error).__name__}); orientation ignored")
+        return 1
+    if image.info.get("exif") and not exif:
+        notes.append("EXIF unreadable; orientation ignored")
+    orientation = exif.get(_ORIENTATION, 1)
+    if orientation in _UPRIGHT:
+        return int(orientation)
+    notes.append(f"EXIF orientation {orientation!r:.40} is not one of 1-8; ignored")
+    return 1
+
+
+def _count_frames(image: Image.Image, notes: list[str]) -> int:
+    """Frames or pages in the file; 1 when they cannot be counted."""
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except Exception:  # as for EXIF: the first frame is already here
+        notes.append("further frames unreadable; only the first was analysed")
+        return 1
+    if frames > 1:
+        notes.append(f"{frames} frames; only the first was analysed")
+    return max(frames, 1)
+
+
+# --- Modes to RGB ---------------------------------------------------------------------------
+
+
+def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
+    """Decoded pixels of any Pillow mode as H x W x 3 uint8 RGB, by the rules of decode_image."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.repeat(_deep_grey_to_8_bits(image, notes)[:, :, None], 3, axis=2)
+    if image.mode == "CMYK":
+        image = _cmyk_to_rgb(image, notes)
+    elif image.mode == "LAB":
+        notes.append("LAB converted to RGB")
+        image = _convert_by_profiles(image, ImageCms.createProfile("LAB"))
+    elif image.mode == "La" or image.has_transparency_data:
+        image = _without_alpha(image, notes)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _without_alpha(image: Image.Image, notes: list[str]) -> Image.Image:
+    if image.mode == "La":  # Pillow has no direct way from premultiplied grey to RGBA
+        image = image.convert("LA")
+    image = image.convert("RGBA")
+    if image.getchannel("A").getextrema() == (255, 255):
+        return image
+    notes.append("transparent pixels; composited over white")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def _cmyk_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    if profile := image.info.get("icc_profile"):
+        try:
+            converted = _convert_by_profiles(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            notes.append("embedded CMYK profile unusable")
+        else:
+            notes.append("CMYK converted to RGB by its embedded profile")
+            return converted
+    notes.append("CMYK converted to RGB")
+    return image.convert("RGB")
+
+
+def _convert_by_profiles(
+    image: Image.Image, profile: ImageCms._CmsProfileCompatible
+) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
+    if converted is None:  # only with inPlace=True
+        raise ValueError("no colour conversion")
+    return converted
+
+
+def _deep_grey_to_8_bits(image: Image.Image, notes: list[str]) -> np.ndarray:
+    """H x W uint8 from modes I;16 (all byte orders), I (32-bit integers) and F (floats)."""
+    samples = np.array(image)
+    if image.mode == "F":
+        grey = _floats_to_8_bits(samples, notes)
+    else:
+        if image.mode == "I" and _tiff_tag(image, _SAMPLE_FORMAT) in (None, 1):
+            samples = samples.view(np.uint32)  # Pillow keeps unsigned samples in signed ones
+        white = 4095 if _tiff_tag(image, _BITS_PER_SAMPLE) == 12 else 65535
+        grey = _integers_to_8_bits(samples, white, notes)
+    return 255 - grey if _tiff_tag(image, _PHOTOMETRIC) == 0 else grey  # 0: white is zero
+
+
+def _integers_to_8_bits(samples: np.ndarray, white: int, notes: list[str]) -> np.ndarray:
+    low, high = int(samples.min()), int(samples.max())
+    if low < 0 or high > 65535:
+        notes.append(f"integer samples {low}..{high} stretched to 0..255")
+        return _stretch(samples, low, high)
+    levels = np.rint(np.arange(65536) * (255 / white)).clip(0, 255).astype(np.uint8)
+    return levels[samples]
+
+
+def _floats_to_8_bits(samples: np.ndarray, notes: list[str]) -> np.ndarray:
+    finite = samples[np.isfinite(samples)]
+    if finite.size < samples.size:
+        notes.append(f"{samples.size - finite.size} samples are not finite numbers")
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if low >= 0 and high <= 1:
+        return _stretch(samples, 0.0, 1.0)
+    notes.append(f"float samples {low:g}..{high:g} stretched to 0..255")
+    return _stretch(samples, low, high)
+
+
+def _stretch(samples: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map low..high to 0..255 linearly, rounded; NaN to 0, infinities to the ends."""
+    scaled = (samples.astype(np.float64) - low) * (255 / ((high - low) or 1))
+    return np.rint(np.nan_to_num(scaled, nan=0.0).clip(0, 255)).astype(np.uint8)
+
+
+# --- Encoding -------------------------------------------------------------------------------
+
+# Run lengths at level 1: of zlib's strategies the fastest, and for masks, 16-bit maps and photos
+# no larger than the default.
+_PNG_OPTIONS = [
+    cv2.IMWRITE_PNG_COMPRESSION,
+    1,
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_RLE,
+]
+_MAX_JPEG_SIDE = 65500  # libjpeg's JPEG_MAX_DIMENSION
+_SAMPLING_FACTORS = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+}
+
+
+def encode_png(array: np.ndarray) -> bytes:
+    """Encode H x W or H x W x 3 (RGB) uint8, or H x W uint16, as PNG without loss."""
+    grey_ok = array.ndim == 2 and array.dtype in (np.uint8, np.uint16)
+    if not (grey_ok or _is_rgb(array)):
+        raise ValueError(f"no PNG from an array of {array.dtype} {array.shape}")
+    return _encode(".png", array, _PNG_OPTIONS)
+
+
+def encode_jpeg(array: np.ndarray, quality: int = 92, subsampling: str = "4:4:4") -> bytes:
+    """Encode H x W x 3 RGB or H x W grey uint8 as JPEG.
+
+    `quality` is 1-100; `subsampling` of the colour channels is "4:4:4" or "4:2:0".
+
+    Raises:
+        ImageError: a side is longer than a JPEG can hold.
+    """
+    if not (_is_rgb(array) or (array.ndim == 2 and array.dtype == np.uint8)):
+        raise ValueError(f"no JPEG from an array of {array.dtype} {array.shape}")
+    height, width = array.shape[:2]
+    if max(height, width) > _MAX_JPEG_SIDE:
+        raise ImageError(
+            f"{width} x {height} pixels do not fit into a JPEG, whose sides end at "
+            f"{_MAX_JPEG_SIDE}; write PNG instead"
+        )
+    factor = _SAMPLING_FACTORS[subsampling]
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+    return _encode(".jpg", array, options)
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+    """Encode an H x W bool mask as 8-bit PNG: 0 unmarked, 255 marked."""
+    if mask.dtype != bool:
+        raise ValueError(f"a mask is bool, not {mask.dtype}")
+    return encode_png(mask.astype(np.uint8) * np.uint8(255))
+
+
+def encode_probabilities(probabilities: np.ndarray) -> bytes:
+    """Encode H x W floats in [0, 1] as 16-bit PNG, round(p * 65535)."""
+    low, high = probabilities.min(), probabilities.max()
+    if not (low >= 0 and high <= 1):  # NaN fails this too
+        raise ValueError(f"probabilities lie in [0, 1], not in [{low}, {high}]")
+    return encode_png(np.rint(probabilities.astype(np.float64) * 65535).astype(np.uint16))
+
+
+def _is_rgb(array: np.ndarray) -> bool:
+    return array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
+
+
+def _encode(suffix: str, array: np.ndarray, options: list[int]) -> bytes:
+    if array.ndim == 3:
+        array = cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(suffix, array, options)
+    if not done:
+        raise ValueError(f"no {suffix} from an array of {array.dtype} {array.shape}")
+    return encoded.tobytes()
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file under a temporary name in its folder, then rename: all of it or nothing.
+
+    Raises:
+        OutputError: the folder is missing, not writable, or full.
+    """
+    target = Path(path)
+    # The name does not grow with the target's, which may be as long as the file system allows.
+    temporary = target.with_name(f".fasa-{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, target)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(f"{target}: cannot be written ({reason}); check the folder") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""Mask decoders: the paper's PG-FMD (Eqs. 6-7, section 3.3) and the plain one of Table 4."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fasa_cli.config import DecoderConfig
+
+
+class PrototypeGuidedMaskDecoder(nn.Module):
+    """Prototype-guided, frequency-gated mask decoder (PG-FMD; Eqs. 6-7, section 3.3)."""
+
+    def __init__(self, widths: tuple[int, ...], dim: int, config: DecoderConfig) -> None:
+        """`widths` are the stages' channels; `dim` is D, the prototypes' width."""
+        super().__init__()
+        self.attend = nn.ModuleList(PrototypeAttention(width, dim, config) for width in widths)
+        self.gate = FrequencyGate(len(widths), config.gate_width)
+        self.residual = nn.Conv2d(len(widths), 1, 1)  # the holistic semantic pathway of Eq. 7
+
+    def forward(self, stages: list[Tensor], prototype: Tensor, frequency: Tensor) -> Tensor:
+        """Aligned stages (B x C_s x h_s x w_s), the fake prototype (D), the 9-channel input.
+
+        Returns logits, B x 1 x h x w at the finest stage's resolution.
+        """
+        size = (stages[0].shape[-2], stages[0].shape[-1])
+        basis_masks = torch.cat(
+            [
+                attend(stage, prototype, size)
+                for attend, stage in zip(self.attend, stages, strict=True)
+            ],
+            dim=1,
+        )  # Eq. 6: B x S x h x w
+        gate = self.gate(frequency, size)  # B x S x h x w
+        return (gate * basis_masks).sum(1, keepdim=True) + self.residual(basis_masks)  # Eq. 7
+
+
+class PrototypeAttention(nn.Module):
+    """One stage's basis mask: where the fake prototype answers (Eq. 6, section 3.3).
+
+    Ours: a softmax over positions that is then summed gives one vector and no map, and the basis
+    mask must stay spatial. So each head's scaled response gates its own value through a sigmoid,
+    and a 1x1 convolution mixes the heads to one map.
+    """
+
+    def __init__(self, width: int, dim: int, config: DecoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query = nn.Linear(dim, config.dim)
+        self.key = nn.Conv2d(width, config.dim, 1)
+        self.value = nn.Conv2d(width, config.dim, 1)
+        self.mix = nn.Conv2d(config.dim, 1, 1)
+
+    def forward(self, features: Tensor, prototype: Tensor, size: tuple[int, int]) -> Tensor:
+        """B x C x h_s x w_s and D -> B x 1 x size."""
+        query = self.query(prototype).unflatten(0, (self.heads, -1))  # K x D/K
+        key = self.key(features).unflatten(1, (self.heads, -1))  # B x K x D/K x h_s x w_s
+        response = torch.einsum("kd,bkdhw->bkhw", query, key) / math.sqrt(query.shape[1])
+        # Both are linear in the features, so upsampling here equals upsampling the features first.
+        response = _resize(response, size)
+        value = _resize(self.value(features), size).unflatten(1, (self.heads, -1))
+        return self.mix((torch.sigmoid(response).unsqueeze(2) * value).flatten(1, 2))
+
+
+class FrequencyGate(nn.Module):
+    """The spatial gating network of Eq. 7: per-stage weights in (0, 1) from the 9-channel input."""
+
+    def __init__(self, stages: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(9, width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, stages, 3, padding=1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, frequency: Tensor, size: tuple[int, int]) -> Tensor:
+        """B x 9 x H x W -> B x S x size."""
+        return _resize(self.layers(frequency), size)
+
+
+class SimpleDecoder(nn.Module):
+    """The plain decoder of Table 4's rows before PG-FMD (section 4.4).
+
+    Ours: a 1x1 convolution per stage to a common width, summed at the finest resolution, then
+    1x1 to the logits. `extra_width` adds the semantic map as one more source where the variant has
+    one but no adapter (row "+ PSA").
+    """
+
+    def __init__(self, widths: tuple[int, ...], config: DecoderConfig, extra_width: int = 0):
+        super().__init__()
+        sources = (*widths, extra_width) if extra_width else widths
+        self.project = nn.ModuleList(nn.Conv2d(width, config.dim, 1) for width in sources)
+        self.classify = nn.Sequential(
+            nn.BatchNorm2d(config.dim), nn.ReLU(inplace=True), nn.Conv2d(config.dim, 1, 1)
+        )
+
+    def forward(self, sources: list[Tensor]) -> Tensor:
+        """Stages (and the semantic map), B x C x h x w each -> logits B x 1 x h x w."""
+        size = (sources[0].shape[-2], sources[0].shape[-1])
+        projected = [
+            _resize(project(source), size)
+            for project, source in zip(self.project, sources, strict=True)
+        ]
+        return self.classify(torch.stack(projected).sum(0))
+
+
+def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+    if features.shape[-2:] == size:
+        return features
+    return F.interpolate(features, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,147 @@
+"""FASA: the whole model; `forward` is section 3 in its order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fasa_cli.config import ModelConfig
+from fasa_cli.model.adapter import SemanticFrequencySideAdapter
+from fasa_cli.model.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Normalise,
+    build_encoder,
+    build_side,
+)
+from fasa_cli.model.decoder import PrototypeGuidedMaskDecoder, SimpleDecoder
+from fasa_cli.model.frequency import AdaptiveDualBandDCT
+from fasa_cli.model.semantics import PatchSemanticAlignment, Prototypes
+
+DEEPEST_STRIDE = 32
+
+
+class FasaOutput(NamedTuple):
+    """`logits` B x 1 x H x W at the image's own size, before the sigmoid; `patch_logits`
+    B x 2 x h x w (real, fake) on the patch grid, or None in variants without PSA."""
+
+    logits: Tensor
+    patch_logits: Tensor | None
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The mask of Eq. 8: B x 1 x H x W in [0, 1]."""
+        return torch.sigmoid(self.logits.float())
+
+
+class Fasa(nn.Module):
+    """The localizer (section 3). It owns its resizing and normalisation: RGB in, logits out."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder_weights: str | None = None,
+        side_weights: str | None = None,
+    ) -> None:
+        """The weights arguments name pretrained backbones (see backbones.py); None: random.
+
+        Raises:
+            CheckpointError: pretrained weights were asked for and cannot be loaded.
+        """
+        super().__init__()
+        self.config = config
+        self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+        if config.includes("dct"):
+            self.frequency = AdaptiveDualBandDCT(config.frequency)
+        self.side = build_side(config.side, 9 if config.includes("dct") else 3, side_weights)
+        widths, dim = self.side.widths, config.encoder.dim
+        if config.includes("psa"):
+            self.encoder = build_encoder(config.encoder, encoder_weights)
+            self.align = PatchSemanticAlignment(self.encoder.width, config.encoder)
+            self.prototypes = Prototypes(config.encoder, self.encoder.text_embeddings)
+        if config.includes("sfsa"):
+            # CLIP's 16 x 16 grid is the last stage's of a 512-pixel input: 3, 2, 1, 0 doublings.
+            self.adapters = nn.ModuleList(
+                SemanticFrequencySideAdapter(dim, width, len(widths) - 1 - stage)
+                for stage, width in enumerate(widths)
+            )
+        if config.includes("full"):
+            self.decoder = PrototypeGuidedMaskDecoder(widths, dim, config.decoder)
+        else:
+            extra = dim if config.variant == "psa" else 0
+            self.simple_decoder = SimpleDecoder(widths, config.decoder, extra)
+
+    def forward(self, image: Tensor) -> FasaOutput:
+        """Localise manipulated pixels (section 3).
+
+        `image` is B x 3 x H x W RGB in [0, 1], of any size from 1 x 1.
+        """
+        semantic_map = self._semantic_map(image)  # Eqs. 2-3: B x D x h x w
+        patch_logits = None if semantic_map is None else self.prototypes(semantic_map)  # Eq. 4
+        side_input = self._side_input(image)  # Eq. 1: B x 9 x H x W
+        stages = self._stages(side_input, semantic_map)  # Eq. 5
+        if self.config.includes("full"):
+            logits = self.decoder(stages, self.prototypes.fake_prototype, side_input)  # Eqs. 6-7
+        elif self.config.variant == "psa" and semantic_map is not None:
+            logits = self.simple_decoder([*stages, semantic_map])
+        else:
+            logits = self.simple_decoder(stages)
+        return FasaOutput(self._to_image_size(logits, side_input, image), patch_logits)  # Eq. 8
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) at which the side backbone sees an image of this size."""
+        side = self.config.input_size
+        return (height, width) if side is None else (side, side)
+
+    def _semantic_map(self, image: Tensor) -> Tensor | None:
+        if not self.config.includes("psa"):
+            return None
+        tokens, grid = self.encoder(image)
+        return self.align(tokens, grid)
+
+    def _side_input(self, image: Tensor) -> Tensor:
+        size = self.working_size(*image.shape[-2:])
+        if image.shape[-2:] != size:
+            image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        image = self.normalise(image)
+        if self.config.includes("dct"):
+            image = self.frequency(image)
+        # Ours: bands first, padding after, so that no border is added to what the DCT sees; padded
+        # so that every stage's grid divides evenly and the mask stays aligned to the pixel.
+        height, width = size
+        return F.pad(
+            image, (0, -width % DEEPEST_STRIDE, 0, -height % DEEPEST_STRIDE), mode="replicate"
+        )
+
+    def _stages(self, side_input: Tensor, semantic_map: Tensor | None) -> list[Tensor]:
+        features, stages = side_input, []
+        for index, stage in enumerate(self.side.steps()):
+            features = stage(features)
+            if self.config.includes("sfsa") and semantic_map is not None:
+                # Eq. 5. Ours: the sum also feeds the next stage ("injected into each stage"), so
+                # that the two cues meet under the stage's non-linearities and not only at the end.
+                size = (features.shape[-2], features.shape[-1])
+                features = features + self.adapters[index](semantic_map, size)
+            stages.append(features)
+        return stages
+
+    def _to_image_size(self, logits: Tensor, side_input: Tensor, image: Tensor) -> Tensor:
+        logits = F.interpolate(
+            logits.float(), side_input.shape[-2:], mode="bilinear", align_corners=False
+        )
+        height, width = self.working_size(*image.shape[-2:])
+        logits = logits[..., :height, :width]
+        if logits.shape[-2:] != image.shape[-2:]:
+            logits = F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
+        return logits
+
+
+def image_score(probabilities: Tensor) -> Tensor:
+    """The image-level score: the maximum over all positions (Eq. 9, section 3.3).
+
+    B x 1 x H x W -> B.
+    """
+    return probabilities.flatten(1).amax(1)

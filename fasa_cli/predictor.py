@@ -1,0 +1,140 @@
+"""The one road to a prediction: validation, scan and robustness all go through `Predictor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fasa_cli.checkpoint import read_checkpoint
+from fasa_cli.config import ModelConfig
+from fasa_cli.errors import DeviceError
+from fasa_cli.model.fasa import Fasa, image_score
+from fasa_cli.model.weights import build_model
+from fasa_cli.results import Prediction
+
+# Ours: at native resolution memory grows with the photo; above this it is scaled down for the
+# model, and the record says so.
+LARGEST_NATIVE_PIXELS = 6_000_000
+LARGEST_NATIVE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Which weights answer: the file, its sha256, the preset and the number of parameters."""
+
+    path: Path | None
+    sha256: str
+    preset: str
+    parameters: int
+
+
+class Predictor:
+    """Images in, `Prediction`s at the images' own sizes out."""
+
+    def __init__(
+        self, model: Fasa, device: str = "auto", path: Path | None = None, sha256: str = ""
+    ):
+        """
+        Raises:
+            DeviceError: `device` is asked for and not there.
+        """
+        self.device = resolve_device(device)
+        self.model = model.to(self.device).eval()
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        self.weights = WeightsInfo(path, sha256, model.config.preset, parameters)
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: Path, device: str = "auto", encoder_weights: str | None = None
+    ) -> Predictor:
+        """
+        Raises:
+            CheckpointError: the weights cannot be used; the message says why.
+            DeviceError: `device` is asked for and not there.
+        """
+        resolve_device(device)  # the cheaper refusal first
+        checkpoint = read_checkpoint(path)
+        return cls(build_model(checkpoint, encoder_weights), device, path, checkpoint.sha256)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Localise in one H x W x 3 uint8 RGB image."""
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Localise in several images of any sizes; those of equal size run together."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(index)
+        predictions: dict[int, Prediction] = {}
+        for indices in groups.values():
+            group = self._predict_equal([images[index] for index in indices])
+            predictions.update(zip(indices, group, strict=True))
+        return [predictions[index] for index in range(len(images))]
+
+    def _predict_equal(self, images: list[np.ndarray]) -> list[Prediction]:
+        height, width = images[0].shape[:2]
+        seen = [_fit(image) for image in images]
+        batch = torch.from_numpy(np.stack(seen)).to(self.device)
+        with torch.inference_mode():
+            probabilities = self.model(to_unit_range(batch)).probabilities
+            if probabilities.shape[-2:] != (height, width):
+                probabilities = torch.nn.functional.interpolate(
+                    probabilities, (height, width), mode="bilinear", align_corners=False
+                )
+            scores = image_score(probabilities).tolist()
+        working = self.model.working_size(*seen[0].shape[:2])
+        maps = probabilities[:, 0].cpu().numpy()
+        return [
+            Prediction(one, score, effective_size=(working[1], working[0]))
+            for one, score in zip(maps, scores, strict=True)
+        ]
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """B x H x W x 3 uint8 -> B x 3 x H x W float32 in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float().div(255)
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is cuda, then mps, then cpu; anything else must be there.
+
+    Raises:
+        DeviceError: no such device on this machine; the message says what there is.
+    """
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"{name}: no such device; use auto, cuda, cuda:N, mps or cpu") from error
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise DeviceError(f"{name}: this machine has {count} CUDA devices; use --device auto")
+    if device.type == "mps" and not mps:
+        raise DeviceError("mps: not on this machine; use --device auto")
+    if device.type not in ("cuda", "mps", "cpu"):
+        raise DeviceError(f"{name}: no such device; use auto, cuda, cuda:N, mps or cpu")
+    return device
+
+
+def _fit(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    factor = min(
+        (LARGEST_NATIVE_PIXELS / (height * width)) ** 0.5, LARGEST_NATIVE_SIDE / max(height, width)
+    )
+    if factor >= 1:
+        return image
+    size = (max(1, int(width * factor)), max(1, int(height * factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,135 @@
+"""Scan results as JSON Lines and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fasa_cli.errors import OutputError
+from fasa_cli.results import Failure, Region, ScanRecord, Skipped
+
+SCHEMA_VERSION = 1  # of results.jsonl and run.json; raised when a field changes its meaning
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def json_line(record: ScanRecord | Failure | Skipped | Mapping[str, Any]) -> str:
+    """One line of JSON Lines, newline included; ASCII only, so that any file name survives."""
+    values = record if isinstance(record, Mapping) else asdict(record)
+    return json.dumps(values, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def parse_record(line: str | bytes) -> ScanRecord:
+    """Read one line of `results.jsonl` back.
+
+    Raises:
+        ValueError: the line is cut short, or of another schema.
+    """
+    values = json.loads(line)
+    try:
+        if values["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
+        for key in ("stored_size", "display_size", "effective_size", "warnings"):
+            values[key] = tuple(values[key])
+        values["regions"] = tuple(
+            Region(**{**region, "box": tuple(region["box"])}) for region in values["regions"]
+        )
+        return ScanRecord(**values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a scan record: {error}") from error
+
+
+def read_results(path: Path) -> Iterator[ScanRecord]:
+    """The records of a `results.jsonl`, in its order.
+
+    Raises:
+        OutputError: the file cannot be read, or a line is damaged.
+    """
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield parse_record(line)
+                except ValueError as error:
+                    raise OutputError(f"{path}: line {number} is damaged ({error})") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+_CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
+    "path": lambda record: record.path,
+    "status": lambda record: record.status,
+    "score_max": lambda record: record.score_max,
+    "area_fraction": lambda record: record.area_fraction,
+    "regions": lambda record: record.region_count,
+    "format": lambda record: record.format,
+    "bytes": lambda record: record.bytes,
+    "sha256": lambda record: record.sha256,
+    "stored_width": lambda record: record.stored_size[0],
+    "stored_height": lambda record: record.stored_size[1],
+    "display_width": lambda record: record.display_size[0],
+    "display_height": lambda record: record.display_size[1],
+    "orientation": lambda record: record.orientation,
+    "effective_width": lambda record: record.effective_size[0],
+    "effective_height": lambda record: record.effective_size[1],
+    "warnings": lambda record: "; ".join(record.warnings),
+    "mask": lambda record: record.outputs.get("mask", ""),
+    "probabilities": lambda record: record.outputs.get("probabilities", ""),
+    "overlay": lambda record: record.outputs.get("overlay", ""),
+    "seconds": lambda record: record.seconds,
+    "schema_version": lambda record: record.schema_version,
+}
+
+
+def csv_lines(records: Iterable[ScanRecord]) -> Iterator[str]:
+    """A header and one line per record, newlines included; regions are counted, not listed."""
+    yield _csv_line(_CSV_COLUMNS)
+    for record in records:
+        yield _csv_line(_defused(read(record)) for read in _CSV_COLUMNS.values())
+
+
+def csv_table(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A header and one line per row, newlines included; the first row's keys are the columns."""
+    for number, row in enumerate(rows):
+        if number == 0:
+            yield _csv_line(row)
+        yield _csv_line(_defused(value) for value in row.values())
+
+
+def _defused(value: Any) -> Any:
+    """Keep a spreadsheet from running a file name such as `=cmd()` as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # so that it quotes either of them
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write text line by line under a temporary name, then rename: all of it or nothing.
+
+    UTF-8; what is no text in a file name (stray bytes) is written as an escape.
+
+    Raises:
+        OutputError: the folder is missing, not writable, or full.
+    """
+    temporary = path.with_name(f".fasa-{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            file.writelines(lines)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,313 @@
+"""The folder `_fasa` beside a scan's outputs: what ran, and what came of each image.
+
+`results.jsonl` is a journal while a scan runs: a line is appended once the image's outputs are in
+place, so a scan that was cut off goes on where the journal ends. At the end it is put in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fasa_cli.discovery import RUN_FOLDER
+from fasa_cli.errors import OutputError
+from fasa_cli.images import write_atomically
+from fasa_cli.reporting import (
+    csv_lines,
+    json_line,
+    parse_record,
+    read_results,
+    write_lines,
+)
+from fasa_cli.results import Failure, ScanRecord, Skipped
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: two scans into one folder are not kept apart there
+    fcntl = None  # type: ignore[assignment]
+
+_OTHER_OUT = "choose another --out, or --overwrite to start anew"
+
+
+@contextmanager
+def open_run(
+    out: Path, identity: Mapping[str, Any], targets: Iterable[str], overwrite: bool = False
+) -> Iterator[RunFolder]:
+    """Hold `out` for one scan; a run of the same `identity` in it is continued.
+
+    `identity` is what must be equal for that (weights, config), as plain JSON values; `targets`
+    are the outputs to come, relative to `out`. With `overwrite` an earlier run is deleted first,
+    its outputs included.
+
+    Raises:
+        OutputError: not writable, in use, holding a different run, or files that are not fasa's.
+    """
+    if not overwrite and not (out / RUN_FOLDER / "run.json").exists():
+        _refuse_foreign_files(out, targets)
+    _make_folder(out / RUN_FOLDER)
+    with _locked(out):
+        if overwrite:
+            _delete_run(out)
+        _refuse_other_run(out, identity)
+        run = RunFolder(out)
+        try:
+            yield run
+        finally:
+            run.close()
+
+
+class RunFolder:
+    """An output folder that one scan holds. `previous` may be asked from any thread."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.folder = out / RUN_FOLDER
+        with _as_output_error(self.folder):
+            self._journal = _Journal(self.folder / "results.jsonl")
+            self._errors = (self.folder / "errors.jsonl").open("w", encoding="utf-8")
+
+    def previous(self, name: str) -> ScanRecord | None:
+        """What is on record of the image that is called `name`."""
+        return self._journal.get(name)
+
+    def is_intact(self, record: ScanRecord) -> bool:
+        """Whether all outputs of a record are there, byte for byte."""
+        return all(
+            _sha256_of(self.out / path) == record.outputs_sha256.get(kind)
+            for kind, path in record.outputs.items()
+        )
+
+    def write_output(self, path: str, data: bytes) -> str:
+        """Write one output, `path` relative to the output folder; returns its sha256.
+
+        Raises:
+            OutputError: it cannot be written; the cause is the OSError.
+        """
+        target = self.out / path
+        _make_folder(target.parent)
+        write_atomically(target, data)
+        return hashlib.sha256(data).hexdigest()
+
+    def add(self, record: ScanRecord) -> None:
+        """Put a record into the journal, after its outputs were written."""
+        with _as_output_error(self.folder):
+            self._journal.append(record)
+
+    def add_failure(self, failure: Failure) -> None:
+        """Put a failure into `errors.jsonl`, which holds those of the current scan only."""
+        with _as_output_error(self.folder):
+            self._errors.write(json_line(failure))
+            self._errors.flush()
+
+    def forget(self, name: str) -> None:
+        """Drop an image that is no longer what was analysed, and its outputs."""
+        if record := self._journal.get(name):
+            self._journal.forget(name)
+            _delete_outputs(self.out, record)
+
+    def write_run(self, values: Mapping[str, Any]) -> None:
+        """Write `run.json`."""
+        text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+        write_atomically(self.folder / "run.json", text.encode("ascii"))
+
+    def write_skipped(self, skipped: Iterable[Skipped]) -> None:
+        """Write `skipped.jsonl`."""
+        write_lines(self.folder / "skipped.jsonl", map(json_line, skipped))
+
+    def put_in_order(self, names: Iterable[str]) -> int:
+        """Rewrite the journal by `names`, and `results.csv` from it.
+
+        Records of images that are not among `names`, analysed by an earlier scan into this folder,
+        are kept after them; returns how many there are.
+        """
+        kept = self._journal.rewrite(names)
+        results = read_results(self.folder / "results.jsonl")
+        write_lines(self.folder / "results.csv", csv_lines(results))
+        return kept
+
+    def close(self) -> None:
+        self._journal.close()
+        self._errors.close()
+
+
+class _Journal:
+    """Records by name in an append-only file; memory holds only where each line lies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._places: dict[str, tuple[int, int]] = {}  # name -> (offset, length) of its last line
+        self._file = path.open("a+b")
+        self._read_places()
+
+    def _read_places(self) -> None:
+        self._file.seek(0)
+        offset = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):  # the scan was cut off while it wrote this
+                self._file.truncate(offset)
+                break
+            with suppress(ValueError):  # a damaged line: that image is analysed again
+                self._places[parse_record(line).name] = (offset, len(line))
+            offset += len(line)
+
+    def get(self, name: str) -> ScanRecord | None:
+        with self._lock:
+            place = self._places.get(name)
+            return parse_record(self._line(place)) if place else None
+
+    def _line(self, place: tuple[int, int]) -> bytes:
+        offset, length = place
+        self._file.seek(offset)
+        return self._file.read(length)
+
+    def append(self, record: ScanRecord) -> None:
+        line = json_line(record).encode("ascii")
+        with self._lock:
+            offset = self._file.seek(0, os.SEEK_END)
+            self._file.write(line)
+            self._file.flush()
+            self._places[record.name] = (offset, len(line))
+
+    def forget(self, name: str) -> None:
+        with self._lock:
+            self._places.pop(name, None)
+
+    def rewrite(self, names: Iterable[str]) -> int:
+        with self._lock:
+            rest = dict(self._places)
+            ordered = [rest.pop(name) for name in names if name in rest]
+            write_lines(self._path, self._last_lines([*ordered, *rest.values()]))
+            return len(rest)
+
+    def _last_lines(self, places: Iterable[tuple[int, int]]) -> Iterator[str]:
+        for place in places:
+            yield self._line(place).decode("ascii")
+        self._file.close()  # Windows replaces no file that is open
+
+    def close(self) -> None:
+        self._file.close()
+
+
+# --- Whose folder it is ---------------------------------------------------------------------
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep a second scan out; the lock dies with the process, so a crash leaves none behind."""
+    with _as_output_error(out):
+        lock = (out / RUN_FOLDER / "lock").open("w")
+    with lock:
+        if fcntl:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputError(
+                    f"{out}: another scan is writing there; wait for it, or choose another --out"
+                ) from error
+            except OSError:  # some network file systems know no locks; the scan works without
+                pass
+        yield
+
+
+def _refuse_foreign_files(out: Path, targets: Iterable[str]) -> None:
+    if not out.is_dir():
+        return
+    for target in targets:
+        if os.path.lexists(out / target):
+            raise OutputError(
+                f"{out / target}: exists, and not from a scan; "
+                "choose another --out, or --overwrite to replace it"
+            )
+
+
+def _refuse_other_run(out: Path, identity: Mapping[str, Any]) -> None:
+    run = _read_run(out)
+    if run is None:
+        return
+    then = _flat({key: run.get(key) for key in identity})
+    now = _flat(identity)
+    different = [
+        f"{key} was {then.get(key)}, is {now[key]}"
+        for key in sorted(now)
+        if then.get(key) != now[key]
+    ]
+    if different:
+        shown = "; ".join(different[:4]) + ("; ..." if len(different) > 4 else "")
+        raise OutputError(f"{out}: holds a scan with other settings ({shown}); {_OTHER_OUT}")
+
+
+def _read_run(out: Path) -> dict[str, Any] | None:
+    path = out / RUN_FOLDER / "run.json"
+    try:
+        run = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        journal = path.with_name("results.jsonl")
+        if not journal.exists() or journal.stat().st_size == 0:
+            return None
+        raise OutputError(f"{path}: missing beside {journal.name}; {_OTHER_OUT}") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); {_OTHER_OUT}") from error
+    if not isinstance(run, dict):
+        raise OutputError(f"{path}: does not describe a scan; {_OTHER_OUT}")
+    return run
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """{"config": {"threshold": 0.5}} -> {"config.threshold": 0.5}."""
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    return {
+        name: leaf
+        for key, value in values.items()
+        for name, leaf in _flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
+def _delete_run(out: Path) -> None:
+    folder = out / RUN_FOLDER
+    with _as_output_error(folder):
+        with suppress(FileNotFoundError), (folder / "results.jsonl").open("rb") as lines:
+            for line in lines:
+                with suppress(ValueError):
+                    _delete_outputs(out, parse_record(line))
+        for name in ("results.jsonl", "results.csv", "errors.jsonl", "skipped.jsonl", "run.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _delete_outputs(out: Path, record: ScanRecord) -> None:
+    for path in map(Path, record.outputs.values()):
+        # The journal is a file that anyone can edit; it must not reach outside its folder.
+        if not path.is_absolute() and ".." not in path.parts:
+            with _as_output_error(out / path):
+                (out / path).unlink(missing_ok=True)
+
+
+# --- Files ----------------------------------------------------------------------------------
+
+
+def _make_folder(folder: Path) -> None:
+    with _as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(f"{path}: cannot be written ({reason}); check the folder") from error
+
+
+def _sha256_of(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None

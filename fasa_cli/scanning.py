@@ -1,0 +1,483 @@
+"""A scan: images in, masks and records out; resumable, and complete or says that it is not.
+
+Worker threads read and decode ahead, the main thread runs the model, further threads encode and
+write. Results are settled in the order of the inputs. One image's failure is one line in
+`errors.jsonl`; only an output folder that cannot be written stops a scan.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from fasa_cli import __version__
+from fasa_cli.discovery import OUTPUT_SUFFIXES, Discovery, Source
+from fasa_cli.errors import ImageError, OutputError
+from fasa_cli.images import decode_image, encode_jpeg, encode_mask, encode_probabilities
+from fasa_cli.regions import find_regions
+from fasa_cli.rendering import overlay
+from fasa_cli.reporting import SCHEMA_VERSION
+from fasa_cli.results import DecodedImage, Failure, Prediction, Region, ScanRecord
+from fasa_cli.run_folder import RunFolder, open_run
+
+if TYPE_CHECKING:
+    from fasa_cli.predictor import Predictor
+
+Outcome = ScanRecord | Failure
+
+LISTED_REGIONS = 100  # the largest; noise can make thousands, and a line is for reading
+_LARGEST_FILE = 4 << 30  # bytes; a file is read whole, and one that large is hardly a photo
+_THREADS = min(4, os.cpu_count() or 1)  # per stage; the model needs the other cores
+# Those that touch pixels or the model.
+_LIBRARIES = (
+    "numpy",
+    "open_clip_torch",
+    "opencv-python",
+    "opencv-python-headless",
+    "pillow",
+    "safetensors",
+    "timm",
+    "torch",
+)
+# What is wrong with one output's name or place, not with the whole folder.
+_NAME_ERRORS = {
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.EILSEQ,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+}
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Where to write and what; `threshold` is a probability, `batch` a number of images."""
+
+    out: Path
+    threshold: float = 0.5
+    probabilities: bool = False
+    overlay: bool = False
+    batch: int = 1
+    overwrite: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The kinds of output that every image gets."""
+        return tuple(kind for kind in OUTPUT_SUFFIXES if kind == "mask" or getattr(self, kind))
+
+
+@dataclass(frozen=True)
+class ScanSummary:
+    """How a scan ended: found = analysed + failed + skipped + remaining.
+
+    `reused` of the analysed had been analysed before; `remaining` is 0 unless interrupted; `kept`
+    are records of earlier scans into the folder that this one did not touch. `seconds` is wall
+    clock time.
+    """
+
+    status: str
+    found: int
+    analysed: int
+    reused: int
+    failed: int
+    skipped: int
+    remaining: int
+    kept: int
+    failed_by_kind: dict[str, int]
+    skipped_by_kind: dict[str, int]
+    highest_score: float | None
+    seconds: float
+
+
+def scan(
+    predictor: Predictor,
+    discovery: Discovery,
+    options: ScanOptions,
+    argv: Sequence[str] = (),
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> ScanSummary:
+    """Analyse what was discovered, write outputs and the run folder, and go on where one stopped.
+
+    `report` is called in the order of the inputs, once for each that was analysed (or had been)
+    and each that failed. The first SIGINT or SIGTERM lets the images in hand be finished; the
+    summary's status is then "interrupted".
+
+    Raises:
+        OutputError: the output folder cannot be used, or no longer be written.
+    """
+    identity = {
+        "schema_version": SCHEMA_VERSION,
+        "weights": {"sha256": predictor.weights.sha256},
+        "config": {
+            "threshold": options.threshold,
+            "model": predictor.config.model_dump(mode="json"),
+        },
+    }
+    targets = (
+        source.name + OUTPUT_SUFFIXES[kind]
+        for source in discovery.sources
+        for kind in options.outputs
+    )
+    with (
+        open_run(options.out, identity, targets, options.overwrite) as run,
+        _interruption() as interrupted,
+    ):
+        description = _describe(predictor, identity, options, argv)
+        return _Scan(predictor, discovery, options, run, description, report, interrupted).run()
+
+
+# --- The pipeline ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    source: Source
+    image: DecodedImage
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Analysed:
+    source: Source
+    image: DecodedImage
+    prediction: Prediction
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Settled:
+    source: Source
+    outcome: Outcome
+    reused: bool = False
+
+
+class _Scan:
+    """One scan in progress, and what it has counted so far."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        discovery: Discovery,
+        options: ScanOptions,
+        run: RunFolder,
+        description: Mapping[str, Any],
+        report: Callable[[Outcome], None],
+        interrupted: threading.Event,
+    ) -> None:
+        self._predictor = predictor
+        self._discovery = discovery
+        self._options = options
+        self._run = run
+        self._description = description
+        self._report = report
+        self._interrupted = interrupted
+        self._started = time.perf_counter()
+        self._analysed = self._reused = 0
+        self._failed: Counter[str] = Counter()
+        self._highest: float | None = None
+
+    def run(self) -> ScanSummary:
+        self._run.write_run({**self._description, "status": "running", "ended": None})
+        self._run.write_skipped(self._discovery.skipped)
+        try:
+            for failure in self._discovery.failures:
+                self._fail(failure)
+            self._analyse_all()
+        except BaseException:
+            # Whatever it was, the folder shall say what is in it; when it cannot even be written,
+            # the first error is the one to tell.
+            with suppress(OutputError):
+                self._finish("interrupted")
+            raise
+        return self._finish("interrupted" if self._remaining else "complete")
+
+    def _analyse_all(self) -> None:
+        ahead = max(self._options.batch, _THREADS)  # decoded images fill the memory
+        with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
+            loaded = _in_order(readers, self._load, self._discovery.sources, ahead)
+            writing: deque[Future[_Settled]] = deque()
+            while batch := list(islice(loaded, self._options.batch)):
+                writing.extend(writers.submit(self._write, item) for item in self._predict(batch))
+                while writing and (len(writing) > ahead or writing[0].done()):
+                    self._settle(writing.popleft().result())
+                if self._interrupted.is_set():
+                    break
+            for done in writing:
+                self._settle(done.result())
+
+    def _load(self, source: Source) -> _Loaded | _Settled:
+        """Read the bytes once, hash them, and decode those bytes unless they are on record."""
+        start = time.perf_counter()
+        try:
+            if os.path.getsize(source.path) > _LARGEST_FILE:
+                return _failed(source, "too large", "more than 4 GiB; convert it first", "read")
+            data = Path(source.path).read_bytes()
+            if settled := self._on_record(source, hashlib.sha256(data).hexdigest()):
+                return settled
+            image = decode_image(data, source.path)
+        except ImageError as error:
+            return _failed(source, "undecodable", error, "decode")
+        except OSError as error:
+            return _failed(source, "unreadable", error.strerror or error, "read")
+        except Exception as error:  # a bug met in one image is no reason to lose the others
+            return _failed(source, "internal", error, "decode")
+        return _Loaded(source, image, time.perf_counter() - start)
+
+    def _on_record(self, source: Source, sha256: str) -> _Settled | None:
+        record = self._run.previous(source.name)
+        if record is None:
+            return None
+        if record.sha256 == sha256:
+            complete = set(self._options.outputs) <= set(record.outputs)
+            if complete and self._run.is_intact(record):
+                return _Settled(source, replace(record, path=source.path), reused=True)
+        elif not _is_same_file(record.path, source.path):
+            reason = f"{source.name} in the output folder belongs to {record.path}, whose bytes "
+            return _failed(source, "collision", reason + "differ; choose another --out", "read")
+        return None
+
+    def _predict(self, batch: Sequence[_Loaded | _Settled]) -> list[_Analysed | _Settled]:
+        loaded = [item for item in batch if isinstance(item, _Loaded)]
+        analysed = iter(self._predict_loaded(loaded))
+        return [item if isinstance(item, _Settled) else next(analysed) for item in batch]
+
+    def _predict_loaded(self, batch: list[_Loaded]) -> list[_Analysed | _Settled]:
+        if not batch:
+            return []
+        start = time.perf_counter()
+        try:
+            predictions = self._predictor.predict_batch([item.image.pixels for item in batch])
+        except Exception as error:
+            failed = _failed(batch[0].source, "internal", error, "model")
+        else:
+            return self._analysed_batch(batch, predictions, time.perf_counter() - start)
+        if len(batch) == 1:
+            return [failed]
+        # One of them, or all of them together, are too much: each gets its own chance. Not within
+        # `except`, where the error would keep the tensors of the first attempt alive.
+        return [item for one in batch for item in self._predict_loaded([one])]
+
+    def _analysed_batch(
+        self, batch: list[_Loaded], predictions: list[Prediction], seconds: float
+    ) -> list[_Analysed | _Settled]:
+        share = seconds / len(batch)
+        return [
+            _Analysed(item.source, item.image, prediction, item.seconds + share)
+            if np.isfinite(prediction.probabilities).all()
+            else _failed(item.source, "internal", "the answer has undefined values", "model")
+            for item, prediction in zip(batch, predictions, strict=True)
+        ]
+
+    def _write(self, item: _Analysed | _Settled) -> _Settled:
+        if isinstance(item, _Settled):
+            return item
+        try:
+            return _Settled(item.source, self._write_outputs(item))
+        except OutputError as error:
+            if getattr(error.__cause__, "errno", None) not in _NAME_ERRORS:
+                raise
+            return _failed(item.source, "unwritable", error, "write")
+        except ImageError as error:
+            return _failed(item.source, "unwritable", error, "write")
+        except Exception as error:  # as in _load
+            return _failed(item.source, "internal", error, "write")
+
+    def _write_outputs(self, item: _Analysed) -> ScanRecord:
+        threshold = self._options.threshold
+        probabilities = item.prediction.probabilities
+        mask = item.prediction.mask(threshold)
+        encoders: dict[str, Callable[[], bytes]] = {
+            "mask": lambda: encode_mask(mask),
+            "probabilities": lambda: encode_probabilities(probabilities),
+            "overlay": lambda: encode_jpeg(overlay(item.image.pixels, probabilities, threshold)),
+        }
+        kinds = self._options.outputs
+        outputs = {kind: item.source.name + OUTPUT_SUFFIXES[kind] for kind in kinds}
+        encoded = {kind: encoders[kind]() for kind in kinds}  # all of them before any is written
+        hashes = {kind: self._run.write_output(outputs[kind], encoded[kind]) for kind in kinds}
+        regions = find_regions(probabilities, threshold)
+        return ScanRecord(
+            schema_version=SCHEMA_VERSION,
+            path=item.source.path,
+            name=item.source.name,
+            sha256=item.image.sha256,
+            bytes=item.image.bytes,
+            format=item.image.format,
+            stored_size=item.image.stored_size,
+            display_size=item.image.display_size,
+            orientation=item.image.orientation,
+            effective_size=item.prediction.effective_size,
+            score_max=round(float(item.prediction.score), 6),
+            area_fraction=round(float(mask.mean()), 6),
+            region_count=len(regions),
+            regions=tuple(map(_rounded, regions[:LISTED_REGIONS])),
+            warnings=item.image.warnings,
+            outputs=outputs,
+            outputs_sha256=hashes,
+            seconds=round(item.seconds, 4),
+        )
+
+    # --- Counting ---
+
+    def _settle(self, settled: _Settled) -> None:
+        if isinstance(settled.outcome, Failure):
+            self._forget_stale(settled.source)
+            self._fail(settled.outcome)
+            return
+        record = settled.outcome
+        if not settled.reused or record != self._run.previous(record.name):
+            self._run.add(record)
+        self._analysed += 1
+        self._reused += settled.reused
+        self._highest = max(self._highest or 0.0, record.score_max)
+        self._report(record)
+
+    def _forget_stale(self, source: Source) -> None:
+        """An image that now fails must not be left with the mask of what it used to be."""
+        record = self._run.previous(source.name)
+        if record and _is_same_file(record.path, source.path):
+            self._run.forget(source.name)
+
+    def _fail(self, failure: Failure) -> None:
+        self._run.add_failure(failure)
+        self._failed[failure.kind] += 1
+        self._report(failure)
+
+    @property
+    def _remaining(self) -> int:
+        done = self._analysed + self._failed.total() + len(self._discovery.skipped)
+        return self._discovery.found - done
+
+    def _finish(self, status: str) -> ScanSummary:
+        kept = self._run.put_in_order(source.name for source in self._discovery.sources)
+        summary = ScanSummary(
+            status=status,
+            found=self._discovery.found,
+            analysed=self._analysed,
+            reused=self._reused,
+            failed=self._failed.total(),
+            skipped=len(self._discovery.skipped),
+            remaining=self._remaining,
+            kept=kept,
+            failed_by_kind=dict(self._failed),
+            skipped_by_kind=dict(Counter(skipped.kind for skipped in self._discovery.skipped)),
+            highest_score=self._highest,
+            seconds=round(time.perf_counter() - self._started, 3),
+        )
+        counts = {key: value for key, value in asdict(summary).items() if key != "status"}
+        self._run.write_run(
+            {**self._description, "status": status, "ended": _utc_now(), "counts": counts}
+        )
+        return summary
+
+
+def _failed(source: Source, kind: str, why: Exception | str, stage: str) -> _Settled:
+    reason = str(why).removeprefix(f"{source.path}: ")
+    if kind == "internal" and isinstance(why, Exception):
+        reason = f"{type(why).__name__}: {reason}"
+    return _Settled(source, Failure(source.path, kind, reason, stage))
+
+
+def _rounded(region: Region) -> Region:
+    mean, peak = round(region.mean_score, 6), round(region.peak_score, 6)
+    return replace(region, mean_score=mean, peak_score=peak)
+
+
+def _is_same_file(recorded: str, path: str) -> bool:
+    return os.path.abspath(recorded) == os.path.abspath(path)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Iterable[_T], ahead: int
+) -> Iterator[_R]:
+    """Map in threads, in order, at most `ahead` items before the consumer."""
+    futures: deque[Future[_R]] = deque()
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) > ahead:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second raises KeyboardInterrupt."""
+    interrupted = threading.Event()
+
+    def interrupt(number: int, frame: Any) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+        yield interrupted
+        return
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- What run.json says ---------------------------------------------------------------------
+
+
+def _describe(
+    predictor: Predictor, identity: Mapping[str, Any], options: ScanOptions, argv: Sequence[str]
+) -> dict[str, Any]:
+    weights = predictor.weights
+    config = json.dumps(identity["config"], sort_keys=True)
+    return {
+        **identity,
+        "tool": "fasa",
+        "version": __version__,
+        "argv": list(argv),
+        "folder": os.getcwd(),
+        "started": _utc_now(),
+        "device": str(predictor.device),
+        "weights": {**asdict(weights), "path": weights.path and str(weights.path)},
+        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "outputs": list(options.outputs),
+        "batch": options.batch,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "libraries": _library_versions(),
+    }
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
+    for name in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def _utc_now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

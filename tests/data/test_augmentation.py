@@ -1,0 +1,57 @@
+"""Training transforms: size, alignment of image and mask, reproducibility."""
+
+import numpy as np
+import pytest
+
+from fasa_cli.config import DataConfig
+from fasa_cli.data.augmentation import augment, crop_or_pad, publish
+from fasa_cli.data.synthesis import Forgery
+
+
+def marked(height, width):
+    """An image whose pixels are bright exactly where its mask is set."""
+    mask = np.zeros((height, width), bool)
+    mask[height // 4 : height // 2, width // 3 : width // 2] = True
+    image = np.where(mask[..., None], 230, 20).astype(np.uint8).repeat(3, axis=2)
+    return Forgery(image, mask, "splice")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 150), (30, 200), (50, 40)])
+def test_samples_are_square_crops_with_the_mask_along(size):
+    config = DataConfig(crop=64, blur=0.5, jpeg=0.5, resize=0.5)
+    for seed in range(20):
+        sample = augment(marked(*size), config, np.random.default_rng(seed))
+        assert sample.image.shape == (64, 64, 3)
+        assert sample.target_mask.shape == (64, 64)
+        bright = sample.image[..., 1] > 125
+        assert (bright != sample.target_mask).mean() < 0.03
+
+
+def test_the_same_generator_gives_the_same_sample():
+    config = DataConfig(crop=64, blur=0.5, jpeg=0.5, resize=0.5)
+    one, other = (augment(marked(90, 90), config, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_crops_lie_on_the_jpeg_grid_and_prefer_the_mask():
+    image = np.zeros((203, 305, 3), np.uint8)
+    image[..., 0] = np.arange(203)[:, None]
+    mask = np.zeros((203, 305), bool)
+    mask[150:170, 200:240] = True
+    seen = 0
+    for seed in range(30):
+        crop, cut = crop_or_pad(image, mask, 64, np.random.default_rng(seed))
+        assert crop[0, 0, 0] % 8 == 0
+        seen += cut.any()
+    assert seen > 15
+
+
+def test_published_pictures_stay_whole():
+    config = DataConfig(crop=64, blur=0.5, jpeg=0.5, resize=0.0)
+    for seed in range(10):
+        sample = publish(marked(30, 200), config, np.random.default_rng(seed))
+        assert sample.image.shape == (30, 200, 3)
+        assert ((sample.image[..., 1] > 125) != sample.target_mask).mean() < 0.03
+    always = config.model_copy(update={"resize": 1.0})
+    sample = publish(marked(100, 200), always, np.random.default_rng(0))
+    assert sample.image.shape[:2] == sample.target_mask.shape != (100, 200)

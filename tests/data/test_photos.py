@@ -1,0 +1,74 @@
+"""The pool of authentic photos."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fasa_cli.data.photos import PhotoPool
+from fasa_cli.errors import DatasetError
+from tests.conftest import write_photo
+
+
+@pytest.fixture
+def folders(tmp_path):
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    write_photo(photos / "a.png", 1)
+    write_photo(photos / "sub" / "b.jpg", 2)
+    (masks / "sub").mkdir(parents=True)
+    mask = np.zeros((32, 40), np.uint8)
+    mask[5:20, 7:30] = 255
+    Image.fromarray(mask).save(masks / "sub" / "b.png")
+    return photos, masks
+
+
+def test_masks_belong_to_photos_by_path(folders):
+    pool = PhotoPool(*folders)
+    assert [path.name for path in pool.photos] == ["a.png", "b.jpg"]
+    assert pool.with_object == [1]
+    assert pool.object_mask(1).sum() == 15 * 23
+    assert pool.check() == []
+
+
+def test_the_cache_is_bounded_and_changes_nothing(folders):
+    one_photo = 32 * 40 * 3
+    pool = PhotoPool(*folders, cache_bytes=one_photo)
+    first = pool.photo(0)
+    assert pool.photo(0) is first
+    assert pool.photo(1) is not pool.photo(1)
+    np.testing.assert_array_equal(pool.photo(1), pool.photo(1))
+
+
+def test_unreadable_photos_are_named_and_left_out(folders):
+    photos, masks = folders
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff but no more")
+    pool = PhotoPool(photos, masks)
+    (problem,) = pool.check()
+    assert "broken.jpg" in problem
+    assert len(pool) == 2
+    assert pool.object_mask(pool.with_object[0]).any()
+
+
+def test_a_mask_of_another_size_names_both(folders):
+    photos, masks = folders
+    Image.new("L", (10, 12)).save(masks / "a.png")
+    with pytest.raises(DatasetError, match=r"a\.png.*10 x 12.*40 x 32"):
+        PhotoPool(photos, masks).check()
+
+
+def test_missing_and_empty_folders_are_named(tmp_path, folders):
+    with pytest.raises(DatasetError, match="nowhere"):
+        PhotoPool(tmp_path / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DatasetError, match="no photo"):
+        PhotoPool(empty)
+    with pytest.raises(DatasetError, match="no such folder"):
+        PhotoPool(folders[0], tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="no mask has the name"):
+        PhotoPool(folders[0], empty)
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no photo")
+    with pytest.raises(DatasetError, match=r"a\.jpg"):
+        PhotoPool(tmp_path).check()

@@ -1,0 +1,193 @@
+"""Forgeries: exact masks, reproducible, and only what the mask says is changed."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fasa_cli.config import DataConfig
+from fasa_cli.data import synthesis
+from fasa_cli.data.photos import PhotoPool
+from fasa_cli.data.synthesis import Forger
+from fasa_cli.errors import ConfigError
+
+KINDS = ("splice", "copy_move", "removal", "local", "denoise", "superres")
+
+
+def textured(seed, size=(220, 260)):
+    rng = np.random.default_rng(seed)
+    coarse = cv2.resize(rng.integers(0, 256, (9, 11, 3)).astype(np.uint8), size[::-1])
+    return np.clip(coarse + rng.normal(0, 6, (*size, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pool")
+    (folder / "photos").mkdir()
+    (folder / "masks").mkdir()
+    for seed in range(3):
+        Image.fromarray(textured(seed)).save(folder / "photos" / f"{seed}.png")
+        mask = np.zeros((220, 260), np.uint8)
+        cv2.circle(mask, (120, 100), 50, 255, -1)
+        Image.fromarray(mask).save(folder / "masks" / f"{seed}.png")
+    return PhotoPool(folder / "photos", folder / "masks")
+
+
+def forger(pool, **changes):
+    return Forger(pool, DataConfig(crop=96, **changes))
+
+
+def test_the_same_seed_gives_the_same_forgery(pool):
+    for seed in range(12):
+        one = forger(pool).forge(np.random.default_rng(seed))
+        other = forger(pool).forge(np.random.default_rng(seed))
+        assert one.kind == other.kind
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.target_mask, other.target_mask)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_made_with_a_mask_that_fits(pool, kind):
+    maker = forger(pool, kinds={kind: 1.0}, authentic_share=0.0)
+    forgeries = [maker.forge(np.random.default_rng(seed)) for seed in range(25)]
+    made = [forgery for forgery in forgeries if forgery.kind == kind]
+    assert len(made) >= 15
+    for forgery in forgeries:
+        assert forgery.image.dtype == np.uint8
+        assert forgery.image.shape == (*forgery.target_mask.shape, 3)
+        assert forgery.target_mask.any() == (forgery.kind != "authentic")
+        assert forgery.target_mask.mean() <= 0.8
+
+
+@pytest.mark.parametrize("kind", ["copy_move", "removal", "local", "denoise", "superres"])
+def test_what_is_far_from_the_mask_is_untouched(pool, kind):
+    maker = getattr(synthesis, {"local": "local_change"}.get(kind, kind))
+    window = textured(7, (128, 128))
+    changed_inside = 0
+    for seed in range(20):
+        forged, mask = maker(window, None, np.random.default_rng(seed))
+        near = cv2.dilate(mask.astype(np.uint8), np.ones((25, 25), np.uint8)).astype(bool)
+        np.testing.assert_array_equal(forged[~near], window[~near])
+        changed_inside += (forged[mask] != window[mask]).any()
+    assert changed_inside >= 18
+
+
+def test_a_paste_changes_only_the_neighbourhood_of_its_mask(pool):
+    window, donor = textured(8, (128, 128)), textured(9, (60, 50))
+    region = np.zeros((60, 50), bool)
+    region[10:50, 10:40] = True
+    for seed in range(20):
+        forged, mask = synthesis.paste(window, donor, region, np.random.default_rng(seed))
+        near = cv2.dilate(mask.astype(np.uint8), np.ones((31, 31), np.uint8)).astype(bool)
+        if mask.any():
+            np.testing.assert_array_equal(forged[~near], window[~near])
+
+
+def test_copy_move_without_change_is_an_exact_copy():
+    """With nothing drawn but the place, the copied pixels are the source's."""
+    window = textured(3, (96, 96))
+    patch = window[10:30, 20:50]
+    forged, mask = synthesis._blend(window, patch, np.ones((20, 30), np.float32), 60, 5)
+    np.testing.assert_array_equal(forged[60:80, 5:35], patch)
+    assert mask.sum() == 600
+    np.testing.assert_array_equal(window, textured(3, (96, 96)))  # the host is not written into
+
+
+def test_blending_is_clipped_at_the_border():
+    window = textured(3, (40, 40))
+    patch = np.full((20, 20, 3), 200, np.uint8)
+    opaque = np.ones((20, 20), np.float32)
+    forged, mask = synthesis._blend(window, patch, opaque, -10, 30)
+    assert mask.sum() == 100
+    assert (forged[:10, 30:] == 200).all()
+    _, outside = synthesis._blend(window, patch, opaque, 50, 0)
+    assert not outside.any()
+
+
+def test_windows_are_cut_on_the_jpeg_grid():
+    photo = np.zeros((203, 301, 3), np.uint8)
+    photo[..., 0] = (np.arange(301) % 251)[None]
+    photo[..., 1] = np.arange(203)[:, None]
+    for seed in range(20):
+        window, _ = synthesis._cut(photo, None, 96, np.random.default_rng(seed))
+        assert window.shape == (96, 96, 3)
+        assert window[0, 0, 1] % 8 == 0
+        assert np.flatnonzero(photo[0, :, 0] == window[0, 0, 0])[0] % 8 in (0, 251 % 8)
+
+
+def test_random_regions_are_inside_and_mostly_small():
+    shares = [
+        synthesis.random_region((100, 140), np.random.default_rng(seed)).mean()
+        for seed in range(200)
+    ]
+    assert min(shares) > 0
+    assert max(shares) < 0.75
+    assert np.median(shares) < 0.15
+
+
+def test_a_share_is_left_authentic(pool):
+    maker = forger(pool, authentic_share=1.0)
+    for seed in range(5):
+        forgery = maker.forge(np.random.default_rng(seed))
+        assert forgery.kind == "authentic"
+        assert not forgery.target_mask.any()
+
+
+def test_unknown_kinds_are_refused(pool):
+    with pytest.raises(ConfigError, match="no teleport; there are splice, copy_move"):
+        forger(pool, kinds={"teleport": 1.0})
+
+
+def test_rerender_needs_an_autoencoder(pool):
+    with pytest.raises(ConfigError, match="--autoencoder"):
+        forger(pool, kinds={"rerender": 1.0})
+
+
+@pytest.mark.parametrize("kinds", [{}, {"splice": 0.0}, {"splice": 2.0, "local": -1.0}])
+def test_kinds_that_cannot_be_drawn_are_refused(pool, kinds):
+    with pytest.raises(ConfigError, match="weights"):
+        forger(pool, kinds=kinds)
+
+
+class Inverting:
+    """In place of an autoencoder: what it has touched cannot be missed."""
+
+    def rerender(self, image):
+        self.seen = image.shape
+        return 255 - image
+
+
+def test_rerendering_changes_the_region_and_nothing_far_from_it(pool):
+    renderer = Inverting()
+    maker = Forger(pool, DataConfig(crop=96, kinds={"rerender": 1.0}), renderer)
+    window = textured(7, (128, 160))
+    for seed in range(10):
+        forged, mask = maker._rerender(window, None, np.random.default_rng(seed))
+        near = cv2.dilate(mask.astype(np.uint8), np.ones((25, 25), np.uint8)).astype(bool)
+        np.testing.assert_array_equal(forged[~near], window[~near])
+        assert mask.any()
+        framed = np.pad(mask, 10).astype(np.uint8)  # beyond the border nothing is marked
+        core = cv2.erode(framed, np.ones((21, 21), np.uint8))[10:-10, 10:-10].astype(bool)
+        np.testing.assert_array_equal(forged[core], 255 - window[core])
+
+
+def test_large_regions_are_rerendered_in_part():
+    region = np.zeros((900, 1200), bool)
+    region[50:850, 100:1100] = True
+    kept = synthesis._shrunk(region, 200)
+    assert kept.sum() == 200 * 200
+    assert kept[450, 600]
+    np.testing.assert_array_equal(synthesis._shrunk(region, 2000), region)
+
+
+def test_whole_photos_keep_their_size(pool):
+    maker = forger(pool, authentic_share=0.0)
+    for seed in range(8):
+        forgery, index = maker.forge_photo(np.random.default_rng(seed))
+        assert forgery.image.shape == (220, 260, 3)
+        assert forgery.kind != "authentic"
+        far = ~cv2.dilate(forgery.target_mask.astype(np.uint8), np.ones((31, 31))).astype(bool)
+        np.testing.assert_array_equal(forgery.image[far], pool.photo(index)[far])
+    forgery, _ = maker.forge_photo(np.random.default_rng(0), longest=130)
+    assert forgery.image.shape == (110, 130, 3)
+    assert forgery.target_mask.shape == (110, 130)

@@ -1,0 +1,68 @@
+"""The prototype-guided mask decoder (Eqs. 6-7) and the plain one."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from fasa_cli.config import DecoderConfig
+from fasa_cli.model.decoder import (
+    FrequencyGate,
+    PrototypeAttention,
+    PrototypeGuidedMaskDecoder,
+    SimpleDecoder,
+)
+
+CONFIG = DecoderConfig(dim=8, heads=2, gate_width=4)
+SIZE = (6, 10)
+
+
+def test_attention_upsampled_after_equals_upsampled_before():
+    """Eq. 6 is stated at the common resolution; linear maps may be applied before upsampling."""
+    attention = PrototypeAttention(5, 7, CONFIG)
+    features, prototype = torch.randn(2, 5, 3, 5), torch.randn(7)
+    upsampled = F.interpolate(features, SIZE, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(
+        attention(features, prototype, SIZE), attention(upsampled, prototype, SIZE)
+    )
+
+
+def test_attention_agrees_with_the_formula_at_one_position():
+    attention = PrototypeAttention(5, 7, CONFIG)
+    features, prototype = torch.randn(1, 5, 2, 2), torch.randn(7)
+    output = attention(features, prototype, (2, 2))
+    position = features[0, :, 1, 0]
+    query = attention.query(prototype).view(2, 4)
+    key = (attention.key.weight[:, :, 0, 0] @ position + attention.key.bias).view(2, 4)
+    value = (attention.value.weight[:, :, 0, 0] @ position + attention.value.bias).view(2, 4)
+    response = torch.sigmoid((query * key).sum(1) / math.sqrt(4))
+    gated = (response[:, None] * value).flatten()
+    expected = attention.mix.weight[0, :, 0, 0] @ gated + attention.mix.bias[0]
+    torch.testing.assert_close(output[0, 0, 1, 0], expected)
+
+
+def test_logits_are_the_gated_sum_and_the_residual():
+    """Eq. 7 from the decoder's own parts."""
+    decoder = PrototypeGuidedMaskDecoder((4, 6), 7, CONFIG).eval()
+    stages = [torch.randn(1, 4, *SIZE), torch.randn(1, 6, 3, 5)]
+    prototype, frequency = torch.randn(7), torch.randn(1, 9, 24, 40)
+    logits = decoder(stages, prototype, frequency)
+    basis = [a(s, prototype, SIZE)[:, 0] for a, s in zip(decoder.attend, stages, strict=True)]
+    gate = decoder.gate(frequency, SIZE)
+    expected = sum(gate[:, s] * basis[s] for s in range(2))
+    weight, bias = decoder.residual.weight.flatten(), decoder.residual.bias
+    expected = expected + weight[0] * basis[0] + weight[1] * basis[1] + bias
+    torch.testing.assert_close(logits[:, 0], expected)
+
+
+def test_the_gate_is_between_zero_and_one_and_per_stage():
+    gate = FrequencyGate(3, 4)(torch.randn(2, 9, 40, 24) * 10, (10, 6))
+    assert gate.shape == (2, 3, 10, 6)
+    assert gate.min() >= 0
+    assert gate.max() <= 1
+
+
+def test_the_simple_decoder_takes_the_semantic_map_as_one_more_source():
+    decoder = SimpleDecoder((4, 6), CONFIG, extra_width=5)
+    sources = [torch.randn(2, 4, 8, 8), torch.randn(2, 6, 4, 4), torch.randn(2, 5, 3, 3)]
+    assert decoder(sources).shape == (2, 1, 8, 8)

@@ -1,0 +1,138 @@
+"""The floor plan: a module imports only from floors below its own; starting imports little."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fasa_cli
+
+PACKAGE = Path(fasa_cli.__file__).parent
+FLOORS = {
+    "app": 7,
+    "commands": 6,
+    "training": 5,
+    "scanning": 5,
+    "evaluation": 4,
+    "predictor": 3,
+    "model": 2,
+    "data": 2,
+    "discovery": 2,
+    "run_folder": 2,
+    "images": 1,
+    "degradations": 1,
+    "metrics": 1,
+    "regions": 1,
+    "rendering": 1,
+    "reporting": 1,
+    "checkpoint": 1,
+    "assets": 0,
+    "config": 0,
+    "results": 0,
+    "errors": 0,
+}
+# Allowed on its own floor: what is left and what it may import there.
+NEIGHBOURS = {
+    ("checkpoint", "images"),  # a checkpoint is written atomically, as images are
+    ("run_folder", "discovery"),  # where a run's folder lies is what discovery leaves out
+    ("assets", "errors"),
+    ("config", "errors"),
+}
+FOLDERS = {"model", "data", "commands"}
+LIGHT = {
+    "typer",
+    "rich",
+}  # what a command module may import at its top, beside the standard library
+
+MODULES = sorted(
+    path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__main__.py"
+)
+
+
+def parts_of(module: str) -> str:
+    """The part of the floor plan that a module belongs to: its folder or itself."""
+    return module.split(".")[0]
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Absolute names of the modules that the nodes below `tree` import."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def read(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
+def test_a_module_imports_only_from_floors_below(module: str) -> None:
+    part = parts_of(module)
+    assert part in FLOORS, f"{module} has no floor: give it one in this test and in the design"
+    for name in imported(read(module)):
+        if not name.startswith("fasa_cli."):
+            continue
+        other = parts_of(name.removeprefix("fasa_cli."))
+        if other.startswith("__"):  # the version
+            continue
+        within = other == part and part in FOLDERS
+        allowed = within or (part, other) in NEIGHBOURS or FLOORS[other] < FLOORS[part]
+        assert allowed, f"{module} (floor {FLOORS[part]}) imports {other} (floor {FLOORS[other]})"
+
+
+def top_level_imports(tree: ast.Module) -> set[str]:
+    """Those that run when the module is imported: not in functions, not for type checking only."""
+    names: set[str] = set()
+    for node in tree.body:
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not for_types and not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names |= imported(node)
+    return names
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if parts_of(name) in ("commands", "app")]
+)
+def test_commands_import_nothing_heavy(module: str) -> None:
+    for name in top_level_imports(read(module)):
+        library = name.split(".")[0]
+        if library == "fasa_cli":
+            own = parts_of(name.removeprefix("fasa_cli").lstrip(".") or "__init__")
+            assert own.startswith("__") or own in ("commands", "errors"), f"{module}: {name}"
+        else:
+            assert library in LIGHT or library in sys.stdlib_module_names, f"{module}: {name}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["scan", "--help"],
+        ["data", "check", "--help"],
+        ["synth", "--help"],
+        ["--version"],
+    ],
+)
+def test_starting_imports_no_heavy_library(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from fasa_cli.app import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'skimage', 'timm', 'fasa_cli.config'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,102 @@
+"""The one road to a prediction."""
+
+import numpy as np
+import pytest
+import torch
+
+from fasa_cli import predictor as module
+from fasa_cli.config import TINY
+from fasa_cli.errors import DeviceError
+from fasa_cli.model.fasa import Fasa
+from fasa_cli.predictor import Predictor, resolve_device, to_unit_range
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    torch.manual_seed(0)
+    return Predictor(Fasa(TINY), "cpu")
+
+
+def photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 40), (64, 64)])
+def test_a_prediction_has_the_images_size(predictor, size):
+    prediction = predictor.predict(photo(*size))
+    assert prediction.probabilities.shape == size
+    assert prediction.probabilities.dtype == np.float32
+    assert prediction.score == prediction.probabilities.max()
+    assert prediction.effective_size == size[::-1]
+
+
+def test_it_is_the_models_own_answer(predictor):
+    image = photo(50, 70)
+    with torch.no_grad():
+        expected = predictor.model(to_unit_range(torch.from_numpy(image)[None])).probabilities
+    np.testing.assert_allclose(predictor.predict(image).probabilities, expected[0, 0], atol=1e-6)
+
+
+def test_a_mixed_batch_keeps_order_and_answers(predictor):
+    images = [photo(32, 48, 1), photo(40, 40, 2), photo(32, 48, 3)]
+    for image, prediction in zip(images, predictor.predict_batch(images), strict=True):
+        alone = predictor.predict(image)
+        np.testing.assert_allclose(prediction.probabilities, alone.probabilities, atol=1e-5)
+    assert predictor.predict_batch([]) == []
+
+
+def test_large_photos_are_seen_smaller_and_say_so(predictor, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_NATIVE_PIXELS", 1000)
+    prediction = predictor.predict(photo(80, 50))
+    assert prediction.probabilities.shape == (80, 50)
+    width, height = prediction.effective_size
+    assert width * height <= 1000
+    assert height / width == pytest.approx(80 / 50, rel=0.1)
+
+
+def test_a_very_long_photo_is_seen_shorter(predictor, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_NATIVE_SIDE", 64)
+    prediction = predictor.predict(photo(2, 300))
+    assert prediction.probabilities.shape == (2, 300)
+    assert prediction.effective_size == (64, 1)
+
+
+def test_weights_are_identified(tiny_weights):
+    loaded = Predictor.from_checkpoint(tiny_weights, "cpu")
+    assert loaded.weights.path == tiny_weights
+    assert loaded.weights.preset == "tiny"
+    assert len(loaded.weights.sha256) == 64
+    assert loaded.weights.parameters == sum(p.numel() for p in loaded.model.parameters())
+
+
+def test_auto_takes_what_is_there():
+    expected = (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
+    assert resolve_device("auto").type == expected
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "toaster", "meta"])
+def test_a_device_that_is_not_there_is_an_error(name):
+    with pytest.raises(DeviceError, match=name):
+        resolve_device(name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu():
+    torch.manual_seed(0)
+    model = Fasa(TINY)
+    image = photo(96, 80)
+    on_cpu = Predictor(model, "cpu").predict(image).probabilities
+    on_cuda = Predictor(model, "cuda").predict(image).probabilities
+    np.testing.assert_allclose(on_cuda, on_cpu, atol=2e-3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_cuda_is_an_error():
+    with pytest.raises(DeviceError, match="0 CUDA devices"):
+        resolve_device("cuda")

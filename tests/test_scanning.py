@@ -1,0 +1,504 @@
+"""A scan with a stand-in for the model: what is written, resumed, refused and counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import write_photo
+
+from fasa_cli import scanning
+from fasa_cli.config import TINY
+from fasa_cli.discovery import discover
+from fasa_cli.errors import OutputError
+from fasa_cli.images import read_image
+from fasa_cli.results import Failure, Prediction
+from fasa_cli.scanning import Outcome, ScanOptions, ScanSummary, scan
+
+
+@dataclass(frozen=True)
+class Weights:
+    path: Path | None = None
+    sha256: str = "0" * 64
+    preset: str = "tiny"
+    parameters: int = 1
+
+
+class RedPredictor:
+    """Finds red. `before` is called with the images of every batch."""
+
+    device = "cpu"
+    config = TINY
+
+    def __init__(self, sha256: str = "0" * 64) -> None:
+        self.weights = Weights(sha256=sha256)
+        self.calls = 0
+        self.images = 0
+        self.before: Callable[[Sequence[np.ndarray]], None] = lambda images: None
+
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        self.calls += 1
+        self.before(images)
+        self.images += len(images)
+        return [self._predict(image) for image in images]
+
+    def _predict(self, image: np.ndarray) -> Prediction:
+        probabilities = image[:, :, 0].astype(np.float32) / 255
+        return Prediction(probabilities, float(probabilities.max()), image.shape[1::-1])
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def photos(*names: str) -> None:
+    for seed, name in enumerate(names):
+        write_photo(Path("photos", name), seed)
+
+
+def run(
+    predictor: RedPredictor,
+    *inputs: str,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+    **options: Any,
+) -> ScanSummary:
+    out = Path(options.pop("out", "masks"))
+    found = discover(inputs or ("photos",), out)
+    return scan(predictor, found, ScanOptions(out, **options), ["fasa", "scan"], report)  # type: ignore[arg-type]
+
+
+def lines(name: str = "results.jsonl", out: str = "masks") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(out, "_fasa", name).read_text().splitlines()]
+
+
+def run_json(out: str = "masks") -> dict[str, Any]:
+    return json.loads(Path(out, "_fasa", "run.json").read_text())
+
+
+# --- Outputs --------------------------------------------------------------------------------
+
+
+def test_outputs_are_the_images_size_and_the_records_say_the_truth() -> None:
+    photos("sub/a.png")
+    summary = run(RedPredictor(), probabilities=True, overlay=True, threshold=0.25)
+    assert summary.analysed == 1
+    image = read_image("photos/sub/a.png")
+    red = image.pixels[:, :, 0]
+    mask = cv2.imread("masks/sub/a.png.mask.png", cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(mask, np.where(red / np.float32(255) > 0.25, 255, 0))
+    probabilities = cv2.imread("masks/sub/a.png.prob.png", cv2.IMREAD_UNCHANGED)
+    assert probabilities.dtype == np.uint16
+    assert np.array_equal(probabilities, np.rint(red.astype(float) / 255 * 65535))
+    assert cv2.imread("masks/sub/a.png.overlay.jpg").shape == image.pixels.shape
+    (record,) = lines()
+    assert record["path"] == os.path.join("photos", "sub", "a.png")
+    assert record["sha256"] == image.sha256
+    assert record["display_size"] == [40, 32]
+    assert record["score_max"] == round(float(red.max()) / 255, 6)
+    assert record["area_fraction"] == pytest.approx((mask > 0).mean(), abs=1e-6)
+    assert record["region_count"] == len(record["regions"]) > 0
+    assert record["outputs"]["overlay"] == "sub/a.png.overlay.jpg"
+
+
+def test_many_regions_are_counted_and_the_largest_listed() -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[::2, ::2, 0] = 255
+    Path("photos").mkdir()
+    cv2.imwrite("photos/dots.png", pixels[:, :, ::-1])
+    run(RedPredictor())
+    (record,) = lines()
+    assert (record["region_count"], len(record["regions"])) == (1024, scanning.LISTED_REGIONS)
+
+
+def test_run_json_says_what_ran() -> None:
+    photos("a.jpg", "b.jpg")
+    Path("photos/notes.txt").write_text("text")
+    Path("photos/cut.jpg").write_bytes(Path("photos/a.jpg").read_bytes()[:200])
+    run(RedPredictor())
+    description = run_json()
+    assert description["status"] == "complete"
+    assert description["argv"] == ["fasa", "scan"]
+    assert description["config"]["threshold"] == 0.5
+    assert description["config"]["model"]["preset"] == "tiny"
+    assert description["weights"]["sha256"] == "0" * 64
+    assert description["started"].endswith("+00:00")
+    assert description["ended"] >= description["started"]
+    assert description["libraries"]["torch"]
+    counts = description["counts"]
+    assert (counts["found"], counts["analysed"], counts["failed"], counts["skipped"]) == (
+        4,
+        2,
+        1,
+        1,
+    )
+    assert counts["failed_by_kind"] == {"undecodable": 1}
+    assert counts["skipped_by_kind"] == {"not an image": 1}
+    (failure,) = lines("errors.jsonl")
+    assert (failure["path"], failure["stage"]) == (os.path.join("photos", "cut.jpg"), "decode")
+    assert "cut.jpg" not in failure["reason"]
+    assert [line["path"] for line in lines("skipped.jsonl")] == [
+        os.path.join("photos", "notes.txt")
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_order_and_batches(batch: int) -> None:
+    names = [f"{number:02}.jpg" for number in range(10)]
+    photos(*names)
+    Path("photos/04.jpg").write_bytes(b"\xff\xd8\xffno")
+    predictor = RedPredictor()
+    seen: list[Outcome] = []
+    run(predictor, batch=batch, report=seen.append)
+    assert [os.path.basename(outcome.path) for outcome in seen] == names
+    assert [record["name"] for record in lines()] == [name for name in names if name != "04.jpg"]
+    assert predictor.calls == {1: 9, 3: 4, 8: 2}[batch]
+
+
+def test_odd_names_survive_disk_and_json() -> None:
+    odd = ["new\nline.jpg", "\u202egpj.exe.jpg", os.fsdecode(b"\xff\xfe.jpg"), "=1+1.jpg"]
+    photos(*odd)
+    run(RedPredictor(), overlay=True)
+    assert sorted(record["name"] for record in lines()) == sorted(odd)
+    for name in odd:
+        assert Path("masks", name + ".mask.png").is_file()
+    assert len(Path("masks/_fasa/results.csv").read_bytes().splitlines()) >= len(odd) + 1
+    assert run(RedPredictor()).reused == len(odd)
+
+
+# --- One image's failure --------------------------------------------------------------------
+
+
+def test_a_batch_that_fails_is_tried_one_by_one() -> None:
+    photos("a.jpg", "b.jpg", "c.jpg")
+    write_photo(Path("photos/big.jpg"), size=(80, 80))
+    predictor = RedPredictor()
+
+    def refuse(images: Sequence[np.ndarray]) -> None:
+        if any(image.shape[0] == 80 for image in images):
+            raise RuntimeError("out of memory")
+
+    predictor.before = refuse
+    summary = run(predictor, batch=4)
+    assert (summary.analysed, summary.failed_by_kind) == (3, {"internal": 1})
+    (failure,) = lines("errors.jsonl")
+    assert (failure["stage"], failure["reason"]) == ("model", "RuntimeError: out of memory")
+
+
+def test_an_undefined_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos("a.jpg")
+    undefined = Prediction(np.full((32, 40), np.nan, np.float32), 0.5, (40, 32))
+    monkeypatch.setattr(RedPredictor, "_predict", lambda self, image: undefined)
+    assert run(RedPredictor()).failed_by_kind == {"internal": 1}
+    assert not Path("masks/a.jpg.mask.png").exists()
+
+
+def test_a_huge_file_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos("a.jpg", "b.png")
+    monkeypatch.setattr(scanning, "_LARGEST_FILE", os.path.getsize("photos/a.jpg"))
+    assert run(RedPredictor()).failed_by_kind == {"too large": 1}
+
+
+def test_a_failure_leaves_no_output_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos("a.jpg")
+    monkeypatch.setattr(scanning, "encode_jpeg", lambda array: 1 / 0)
+    assert run(RedPredictor(), overlay=True).failed_by_kind == {"internal": 1}
+    assert os.listdir("masks") == ["_fasa"]
+
+
+def test_a_file_that_vanishes_is_a_failure() -> None:
+    photos("a.jpg", "b.jpg")
+    found = discover(["photos"], Path("masks"))
+    os.remove("photos/a.jpg")
+    summary = scan(RedPredictor(), found, ScanOptions(Path("masks")))  # type: ignore[arg-type]
+    assert (summary.analysed, summary.failed_by_kind) == (1, {"unreadable": 1})
+
+
+def test_a_mask_in_the_place_of_a_folder_is_one_failure() -> None:
+    photos("a.jpg", "a.jpg.mask.png/b.jpg", "c.jpg")
+    summary = run(RedPredictor())
+    assert (summary.analysed, summary.failed_by_kind) == (2, {"unwritable": 1})
+
+
+def test_a_full_disk_stops_the_scan_and_it_can_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(*(f"{number}.jpg" for number in range(6)))
+    write = scanning.RunFolder.write_output
+
+    def full(self: Any, path: str, data: bytes) -> str:
+        if path.startswith("3"):
+            raise OutputError(f"{path}: no space left") from OSError(28, "No space left on device")
+        return write(self, path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scanning.RunFolder, "write_output", full)
+        with pytest.raises(OutputError, match="no space left"):
+            run(RedPredictor())
+    assert run_json()["status"] == "interrupted"
+    assert [record["name"] for record in lines()] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert run(RedPredictor()).reused == 3
+
+
+def test_an_output_folder_that_cannot_be_made() -> None:
+    photos("a.jpg")
+    Path("masks").write_text("a file")
+    with pytest.raises(OutputError, match="masks"):
+        run(RedPredictor())
+
+
+# --- Resuming -------------------------------------------------------------------------------
+
+
+def test_unchanged_images_are_not_analysed_again() -> None:
+    photos("a.jpg", "b.jpg")
+    run(RedPredictor())
+    before = lines()
+    predictor = RedPredictor()
+    seen: list[Outcome] = []
+    summary = run(predictor, report=seen.append)
+    assert (predictor.images, summary.analysed, summary.reused, len(seen)) == (0, 2, 2, 2)
+    assert lines() == before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda: write_photo(Path("photos/a.jpg"), seed=99),  # other bytes
+        lambda: os.remove("masks/a.jpg.mask.png"),
+        lambda: Path("masks/a.jpg.mask.png").write_bytes(b""),  # existence is not completion
+    ],
+)
+def test_what_changed_is_analysed_again(spoil: Callable[[], object]) -> None:
+    photos("a.jpg", "b.jpg")
+    run(RedPredictor())
+    spoil()
+    predictor = RedPredictor()
+    summary = run(predictor)
+    assert (predictor.images, summary.reused) == (1, 1)
+    mask = cv2.imread("masks/a.jpg.mask.png", cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(mask > 0, read_image("photos/a.jpg").pixels[:, :, 0] / 255 > 0.5)
+    assert [record["name"] for record in lines()] == ["a.jpg", "b.jpg"]
+    assert run(RedPredictor()).reused == 2
+
+
+@pytest.mark.parametrize("tail", [b'{"schema_version": 1, "pa', b"garbage\n", b"\n\xff\xfe\n"])
+def test_a_damaged_journal_costs_only_what_it_lost(tail: bytes) -> None:
+    photos("a.jpg", "b.jpg", "c.jpg")
+    run(RedPredictor())
+    journal = Path("masks/_fasa/results.jsonl")
+    kept = journal.read_bytes().splitlines(keepends=True)[:2]
+    journal.write_bytes(b"".join(kept) + tail)
+    predictor = RedPredictor()
+    assert (run(predictor).reused, predictor.images) == (2, 1)
+    assert [record["name"] for record in lines()] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_failures_are_tried_again() -> None:
+    photos("a.jpg")
+    Path("photos/b.jpg").write_bytes(b"")
+    assert run(RedPredictor()).failed == 1
+    photos("b.jpg")
+    assert run(RedPredictor()).failed == 0
+    assert lines("errors.jsonl") == []
+
+
+def test_an_image_that_fails_now_loses_its_old_mask() -> None:
+    photos("a.jpg", "b.jpg")
+    run(RedPredictor())
+    Path("photos/a.jpg").write_bytes(b"")
+    assert run(RedPredictor()).failed == 1
+    assert not Path("masks/a.jpg.mask.png").exists()
+    assert [record["name"] for record in lines()] == ["b.jpg"]
+
+
+def test_further_outputs_can_be_asked_for_later() -> None:
+    photos("a.jpg")
+    run(RedPredictor())
+    assert run(RedPredictor(), overlay=True).reused == 0
+    assert run(RedPredictor()).reused == 1
+    assert lines()[0]["outputs"].keys() == {"mask", "overlay"}
+
+
+def test_more_images_join_a_folder() -> None:
+    photos("a.jpg", "b.jpg")
+    run(RedPredictor(), "photos/a.jpg")
+    summary = run(RedPredictor(), "photos/b.jpg")
+    assert (summary.found, summary.analysed, summary.kept) == (1, 1, 1)
+    assert [record["name"] for record in lines()] == ["b.jpg", "a.jpg"]
+
+
+def test_another_photo_of_the_same_name_does_not_replace_the_first() -> None:
+    photos("a.jpg")
+    write_photo(Path("other/a.jpg"), seed=5)
+    run(RedPredictor(), "photos/a.jpg")
+    before = Path("masks/a.jpg.mask.png").read_bytes()
+    summary = run(RedPredictor(), "other/a.jpg")
+    assert (summary.failed_by_kind, summary.kept) == ({"collision": 1}, 0)
+    assert Path("masks/a.jpg.mask.png").read_bytes() == before
+    assert [record["path"] for record in lines()] == [os.path.join("photos", "a.jpg")]
+
+
+def test_moved_photos_are_recognised_by_their_bytes() -> None:
+    photos("a.jpg")
+    run(RedPredictor())
+    os.rename("photos", "archive")
+    assert run(RedPredictor(), "archive").reused == 1
+    assert lines()[0]["path"] == os.path.join("archive", "a.jpg")
+
+
+# --- Whose folder it is ---------------------------------------------------------------------
+
+
+def test_other_settings_are_refused() -> None:
+    photos("a.jpg")
+    run(RedPredictor())
+    with pytest.raises(OutputError, match=r"config.threshold was 0.5, is 0.7.*--overwrite"):
+        run(RedPredictor(), threshold=0.7)
+    with pytest.raises(OutputError, match=r"weights.sha256 was 0+, is 1+"):
+        run(RedPredictor(sha256="1" * 64))
+    assert lines()[0]["name"] == "a.jpg"
+
+
+def test_overwrite_starts_anew_and_leaves_no_stale_mask() -> None:
+    photos("a.jpg", "b.jpg")
+    run(RedPredictor(), overlay=True)
+    Path("masks/mine.txt").write_text("kept")
+    os.remove("photos/b.jpg")
+    summary = run(RedPredictor(), threshold=0.7, overwrite=True)
+    assert (summary.reused, summary.kept) == (0, 0)
+    assert sorted(os.listdir("masks")) == ["_fasa", "a.jpg.mask.png", "mine.txt"]
+
+
+def test_a_journal_cannot_make_us_delete_elsewhere() -> None:
+    photos("a.jpg")
+    run(RedPredictor())
+    journal = Path("masks/_fasa/results.jsonl")
+    record = json.loads(journal.read_text())
+    victims = {"mask": "../photos/a.jpg", "overlay": os.path.abspath("photos/a.jpg")}
+    journal.write_text(json.dumps({**record, "outputs": victims}) + "\n")
+    run(RedPredictor(), overwrite=True)
+    assert Path("photos/a.jpg").is_file()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_damaged_run_json_is_not_guessed_at(text: str) -> None:
+    photos("a.jpg")
+    run(RedPredictor())
+    Path("masks/_fasa/run.json").write_text(text)
+    with pytest.raises(OutputError, match=r"run.json.*--overwrite"):
+        run(RedPredictor())
+    assert run(RedPredictor(), overwrite=True).analysed == 1
+
+
+def test_a_journal_without_run_json_is_not_trusted() -> None:
+    photos("a.jpg")
+    run(RedPredictor())
+    os.remove("masks/_fasa/run.json")
+    os.remove("masks/a.jpg.mask.png")
+    with pytest.raises(OutputError, match=r"run.json: missing"):
+        run(RedPredictor())
+
+
+def test_files_that_are_not_ours_are_not_replaced() -> None:
+    photos("a.jpg", "b.jpg")
+    Path("masks").mkdir()
+    Path("masks/notes.txt").write_text("a folder with files is fine")
+    Path("masks/b.jpg.mask.png").write_text("drawn by hand")
+    with pytest.raises(OutputError, match=r"b.jpg.mask.png: exists"):
+        run(RedPredictor())
+    assert sorted(os.listdir("masks")) == ["b.jpg.mask.png", "notes.txt"]
+    assert run(RedPredictor(), overwrite=True).analysed == 2
+
+
+def test_a_second_scan_into_the_folder_is_refused() -> None:
+    pytest.importorskip("fcntl")
+    photos("a.jpg")
+    predictor = RedPredictor()
+
+    def scan_too(images: Sequence[np.ndarray]) -> None:
+        with pytest.raises(OutputError, match="another scan"):
+            run(RedPredictor())
+
+    predictor.before = scan_too
+    assert run(predictor).analysed == 1
+
+
+# --- Interruption ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_scan_keeps_what_it_has_and_goes_on(number: signal.Signals) -> None:
+    photos(*(f"{index:02}.jpg" for index in range(20)))
+    predictor = RedPredictor()
+
+    def interrupt(images: Sequence[np.ndarray]) -> None:
+        if predictor.calls == 3:
+            signal.raise_signal(number)
+
+    predictor.before = interrupt
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    summary = run(predictor)
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 3, 17)
+    assert run_json()["status"] == "interrupted"
+    assert len(lines()) == 3
+    predictor = RedPredictor()
+    summary = run(predictor)
+    assert (summary.status, summary.reused, predictor.images) == ("complete", 3, 17)
+    assert [record["name"] for record in lines()] == [f"{index:02}.jpg" for index in range(20)]
+
+
+def test_an_interrupted_rerun_keeps_the_records_it_did_not_reach() -> None:
+    photos(*(f"{index}.jpg" for index in range(4)))
+    run(RedPredictor())
+    write_photo(Path("photos/0.jpg"), seed=50)
+    predictor = RedPredictor()
+    predictor.before = lambda images: signal.raise_signal(signal.SIGINT)
+    summary = run(predictor)
+    assert (summary.status, summary.analysed, summary.kept) == ("interrupted", 1, 0)
+    assert [record["name"] for record in lines()] == [f"{index}.jpg" for index in range(4)]
+    assert run(RedPredictor()).reused == 4
+
+
+def test_a_reader_who_leaves_ends_the_scan_in_order() -> None:
+    photos("a.jpg", "b.jpg", "c.jpg")
+
+    def leave(outcome: Outcome) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(RedPredictor(), report=leave)
+    assert run_json()["status"] == "interrupted"
+    assert run(RedPredictor()).reused >= 1
+
+
+def test_scanning_works_outside_the_main_thread() -> None:
+    photos("a.jpg")
+    summaries: list[ScanSummary] = []
+    thread = threading.Thread(target=lambda: summaries.append(run(RedPredictor())))
+    thread.start()
+    thread.join()
+    assert summaries[0].analysed == 1
+
+
+def test_reports_and_counts_agree() -> None:
+    photos("a.jpg", "b.jpg")
+    Path("photos/c.jpg").write_bytes(b"")
+    seen: list[Outcome] = []
+    summary = run(RedPredictor(), "photos", "gone.jpg", report=seen.append)
+    failures = [outcome for outcome in seen if isinstance(outcome, Failure)]
+    assert (
+        (summary.analysed, summary.failed) == (len(seen) - len(failures), len(failures)) == (2, 2)
+    )
+    assert summary.found == summary.analysed + summary.failed + summary.skipped == 4
+    assert len(lines()) == summary.analysed
+    assert len(lines("errors.jsonl")) == summary.failed
