@@ -68,6 +68,7 @@ class SideConfig(_Section):
     name: str = "convnext_base"  # section 4.1
     widths: tuple[int, ...] = ()  # `residual` only
     depths: tuple[int, ...] = ()  # `residual` only
+    context: bool = False  # `residual` only: blocks see the whole image's mean; on in `compact`
 
 
 class DecoderConfig(_Section):
@@ -76,6 +77,7 @@ class DecoderConfig(_Section):
     dim: int = 256  # Ours: not printed
     heads: int = 8  # Ours: not printed
     gate_width: int = 32  # Ours: "a spatial gating network"; small
+    merge_width: int = Field(0, ge=0)  # Ours: channels of a top-down merge before Eq. 6; 0: none
 
 
 class ModelConfig(_Section):
@@ -167,9 +169,13 @@ COMPACT = ModelConfig(
         heads=4,
     ),
     side=SideConfig(
-        kind="residual", name="compact", widths=(32, 64, 128, 224), depths=(1, 2, 2, 2)
+        kind="residual",
+        name="compact",
+        widths=(40, 80, 160, 256),
+        depths=(1, 2, 3, 2),
+        context=True,
     ),
-    decoder=DecoderConfig(dim=48, heads=4, gate_width=16),
+    decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),
 )
 
 # Ours: for tests; it has every part and trains a step in milliseconds.
@@ -186,8 +192,10 @@ TINY = ModelConfig(
         dim=16,
         heads=2,
     ),
-    side=SideConfig(kind="residual", name="tiny", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)),
-    decoder=DecoderConfig(dim=8, heads=2, gate_width=4),
+    side=SideConfig(
+        kind="residual", name="tiny", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1), context=True
+    ),
+    decoder=DecoderConfig(dim=8, heads=2, gate_width=4, merge_width=8),
 )
 
 PRESETS: dict[str, ModelConfig] = {"paper": PAPER, "compact": COMPACT, "tiny": TINY}

@@ -90,8 +90,8 @@ class Trainer:
         side_weights: str | None = None,
     ) -> None:
         """`init` is a checkpoint to start from; the model's configuration is then its own.
-        `autoencoder` is the file that forgeries of the kind `rerender` need. The weights arguments
-        name pretrained backbones (see model/backbones.py); None: random.
+        `autoencoder` is the file that the kinds `rerender` and `regenerate` need. The weights
+        arguments name pretrained backbones (see model/backbones.py); None: random.
 
         Raises:
             CheckpointError, DeviceError: `init`, `autoencoder` or `device` cannot be used.
@@ -109,7 +109,8 @@ class Trainer:
         self.out = out
         self.pool = pool
         self.validation = validation
-        renderer = read_autoencoder(autoencoder) if autoencoder else None
+        precision = resolve_precision(config.training.precision, torch.device("cpu"))
+        renderer = read_autoencoder(autoencoder, precision) if autoencoder else None
         self.forger = Forger(pool, config.data, renderer)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).eval()

@@ -23,7 +23,7 @@ def synth(
         typer.Option(
             metavar="KIND,...",
             help="Manipulations, drawn equally: splice, copy_move, removal, local, denoise, "
-            "superres, rerender.",
+            "superres, rerender, regenerate.",
             show_default="as in training; with --autoencoder rerender",
         ),
     ] = None,
@@ -35,7 +35,7 @@ def synth(
     ] = 2048,
     autoencoder: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Autoencoder (.safetensors) for the kind rerender."),
+        typer.Option(metavar="FILE", help="Autoencoder (.safetensors) for rerender, regenerate."),
     ] = None,
 ) -> None:
     """Make a forged data set with exact masks from authentic photos, by the code that trains.

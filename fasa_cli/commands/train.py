@@ -47,7 +47,7 @@ def train(
     ] = None,
     autoencoder: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Autoencoder (.safetensors) for the kind rerender."),
+        typer.Option(metavar="FILE", help="Autoencoder (.safetensors) for rerender, regenerate."),
     ] = None,
     encoder_weights: options.EncoderWeights = None,
     side_weights: Annotated[

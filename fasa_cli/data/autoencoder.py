@@ -37,8 +37,11 @@ _Tensors = dict[str, Tensor]
 class Autoencoder(nn.Module):
     """RGB -> latents -> RGB: B x 3 x H x W in [0, 1], H and W multiples of `factor`."""
 
-    def __init__(self, encoder: _Tensors, decoder: _Tensors) -> None:
-        """
+    def __init__(
+        self, encoder: _Tensors, decoder: _Tensors, precision: torch.dtype = torch.float32
+    ) -> None:
+        """`precision` is that of the convolutions.
+
         Raises:
             ValueError: the tensors are not those of such a network.
         """
@@ -50,6 +53,8 @@ class Autoencoder(nn.Module):
         if halvings != doublings:
             raise ValueError(f"{halvings} halvings in the encoder, {doublings} doublings after")
         self.factor = 2**halvings
+        self.precision = precision
+        self.to(memory_format=torch.channels_last)
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -68,16 +73,18 @@ class Autoencoder(nn.Module):
         height, width = image.shape[:2]
         padding = (0, -width % self.factor, 0, -height % self.factor)
         batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        with torch.inference_mode():
+        fast = self.precision != torch.float32
+        with torch.inference_mode(), torch.autocast("cpu", self.precision, enabled=fast):
             batch = self(functional.pad(batch, padding, mode="replicate"))
-        pixels = batch[0, :, :height, :width].permute(1, 2, 0) * 255
+        pixels = batch[0, :, :height, :width].float().permute(1, 2, 0) * 255
         return pixels.round().to(torch.uint8).contiguous().numpy()
 
 
-def read_autoencoder(path: Path) -> Autoencoder:
+def read_autoencoder(path: Path, precision: torch.dtype = torch.float32) -> Autoencoder:
     """Read a .safetensors file with `encoder.` and `decoder.` tensors, or one of two files.
 
     Of two files either is named; the other has `encoder` and `decoder` exchanged in its name.
+    `precision` torch.bfloat16 is several times as fast on processors that have it.
 
     Raises:
         CheckpointError: a file is missing or damaged, or holds something else.
@@ -87,7 +94,7 @@ def read_autoencoder(path: Path) -> Autoencoder:
     if not all(parts.values()):
         parts = {part: _load(file) for part, file in _two_files(path).items()}
     try:
-        return Autoencoder(**parts)
+        return Autoencoder(parts["encoder"], parts["decoder"], precision)
     except (ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not an autoencoder that can be built ({error})") from error
 

@@ -32,6 +32,7 @@ LONGEST_RERENDERED = 640  # pixels; an autoencoder takes seconds for more
 
 
 AUTHENTIC = "authentic"  # the kind of a forgery that is none
+RENDERED = ("rerender", "regenerate")  # the kinds that need an autoencoder
 
 _Maker = Callable[
     [np.ndarray, np.ndarray | None, np.random.Generator], tuple[np.ndarray, np.ndarray]
@@ -62,8 +63,9 @@ class Forger:
         self.config = config
         self.autoencoder = autoencoder
         unknown = sorted(set(config.kinds) - set(self._makers()))
-        if unknown == ["rerender"]:
-            raise ConfigError("data.kinds: rerender needs a file; name it with --autoencoder")
+        if unknown and set(unknown) <= set(RENDERED):
+            names = " and ".join(unknown)
+            raise ConfigError(f"data.kinds: {names} needs a file; name it with --autoencoder")
         if unknown:
             known = ", ".join(self._makers())
             raise ConfigError(f"data.kinds: no {', '.join(unknown)}; there are {known}")
@@ -122,7 +124,7 @@ class Forger:
             "superres": superres,
         }
         if self.autoencoder is not None:
-            makers["rerender"] = self._rerender
+            makers |= {"rerender": self._rerender, "regenerate": self._regenerate}
         return makers
 
     def _rerender(
@@ -133,6 +135,17 @@ class Forger:
         region = _own_or_random(window, own_object, rng)
         region = _shrunk(region, LONGEST_RERENDERED)
         return _change_in_place(window, region, self.autoencoder.rerender, rng)
+
+    def _regenerate(
+        self, window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fill a hole from its surroundings and decode the fill, as generative fillers do."""
+        assert self.autoencoder is not None
+        region = _shrunk(_hole(window, own_object, rng), LONGEST_RERENDERED)
+        fill = np.where(region[..., None], _fill(window, region, rng), window)
+        rendered, mask = _change_in_place(fill, region, self.autoencoder.rerender, rng)
+        # Outside the soft edge of the region nothing has changed.
+        return rendered, mask | region
 
     def _host_window(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """A window of an authentic photo, cut on its JPEG grid, and its object's mask there."""
@@ -232,11 +245,8 @@ def removal(
 
     The mask is the whole hole: everything in it was made up.
     """
-    if own_object is not None and 0.01 < own_object.mean() < 0.3 and rng.random() < 0.4:
-        hole = cv2.dilate(own_object.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
-    else:
-        hole = random_region(window.shape[:2], rng, largest=0.3)
-    fill = _inpaint(window, hole, rng) if rng.random() < 0.5 else _retexture(window, hole, rng)
+    hole = _hole(window, own_object, rng)
+    fill = _fill(window, hole, rng)
     softness = float(rng.choice([0.0, 1.0, 2.0]))
     alpha = hole.astype(np.float32)
     if softness:
@@ -477,6 +487,18 @@ def _blend(
     return forged, mask
 
 
+def _hole(
+    window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
+) -> np.ndarray:
+    if own_object is not None and 0.01 < own_object.mean() < 0.3 and rng.random() < 0.4:
+        return cv2.dilate(own_object.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    return random_region(window.shape[:2], rng, largest=0.3)
+
+
+def _fill(window: np.ndarray, hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return _inpaint(window, hole, rng) if rng.random() < 0.5 else _retexture(window, hole, rng)
+
+
 def _inpaint(window: np.ndarray, hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Fill by diffusion at half size (as fast fillers work), then add grain more or less alike."""
     method = int(rng.choice([cv2.INPAINT_TELEA, cv2.INPAINT_NS]))
@@ -516,14 +538,17 @@ def _authentic(window: np.ndarray) -> Forgery:
 def _as_published(
     photo: np.ndarray, mask: np.ndarray | None, crop: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The host as its forger found it: as it was shot, or scaled down and saved for the web.
+    """The host as its forger found it: as it was shot, or scaled and saved for the web.
 
-    A photo smaller than the crop is enlarged, since a window must be filled.
+    Most are scaled down, a few up. A photo smaller than the crop is enlarged, since a window must
+    be filled.
     """
     shortest = min(photo.shape[:2])
     side = shortest
     if rng.random() < 0.5:
         side = int(rng.uniform(min(shortest, crop * 1.1), min(shortest, crop * 3.5)))
+    elif rng.random() < 0.15 and shortest < 3 * crop:
+        side = int(shortest * rng.uniform(1.2, 2.0))
     side = max(side, crop)
     if side == shortest:
         return photo, mask

@@ -17,6 +17,10 @@ class PrototypeGuidedMaskDecoder(nn.Module):
     def __init__(self, widths: tuple[int, ...], dim: int, config: DecoderConfig) -> None:
         """`widths` are the stages' channels; `dim` is D, the prototypes' width."""
         super().__init__()
+        self.merge: nn.Module = nn.Identity()
+        if config.merge_width:
+            self.merge = TopDownMerge(widths, config.merge_width)
+            widths = (config.merge_width,) * len(widths)
         self.attend = nn.ModuleList(PrototypeAttention(width, dim, config) for width in widths)
         self.gate = FrequencyGate(len(widths), config.gate_width)
         self.residual = nn.Conv2d(len(widths), 1, 1)  # the holistic semantic pathway of Eq. 7
@@ -30,12 +34,43 @@ class PrototypeGuidedMaskDecoder(nn.Module):
         basis_masks = torch.cat(
             [
                 attend(stage, prototype, size)
-                for attend, stage in zip(self.attend, stages, strict=True)
+                for attend, stage in zip(self.attend, self.merge(stages), strict=True)
             ],
             dim=1,
         )  # Eq. 6: B x S x h x w
         gate = self.gate(frequency, size)  # B x S x h x w
         return (gate * basis_masks).sum(1, keepdim=True) + self.residual(basis_masks)  # Eq. 7
+
+
+class TopDownMerge(nn.Module):
+    """Deep stages flow into the finer ones before each gives its basis mask.
+
+    Ours, on in `compact`: basis masks that are only added up at the end let the deep stages decide
+    what and the fine ones where without ever meeting; pretrained wide backbones need it less.
+    """
+
+    def __init__(self, widths: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(before, width, 1) for before in widths)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            )
+            for _ in widths
+        )
+
+    def forward(self, stages: list[Tensor]) -> list[Tensor]:
+        """B x C_s x h_s x w_s, finest first -> the same grids, all with the merged width."""
+        merged: list[Tensor] = []
+        for index in reversed(range(len(stages))):
+            features = self.lateral[index](stages[index])
+            if merged:
+                size = (features.shape[-2], features.shape[-1])
+                features = features + _resize(merged[-1], size)
+            merged.append(self.smooth[index](features))
+        return merged[::-1]
 
 
 class PrototypeAttention(nn.Module):
@@ -55,14 +90,30 @@ class PrototypeAttention(nn.Module):
         self.mix = nn.Conv2d(config.dim, 1, 1)
 
     def forward(self, features: Tensor, prototype: Tensor, size: tuple[int, int]) -> Tensor:
-        """B x C x h_s x w_s and D -> B x 1 x size."""
-        query = self.query(prototype).unflatten(0, (self.heads, -1))  # K x D/K
-        key = self.key(features).unflatten(1, (self.heads, -1))  # B x K x D/K x h_s x w_s
-        response = torch.einsum("kd,bkdhw->bkhw", query, key) / math.sqrt(query.shape[1])
-        # Both are linear in the features, so upsampling here equals upsampling the features first.
-        response = _resize(response, size)
-        value = _resize(self.value(features), size).unflatten(1, (self.heads, -1))
-        return self.mix((torch.sigmoid(response).unsqueeze(2) * value).flatten(1, 2))
+        """B x C x h_s x w_s and D -> B x 1 x size.
+
+        Key and query, and value and mix, are linear one after the other, and a head's gate is one
+        number per position. So both pairs are folded into one map per head before any pixel is
+        touched: the same numbers at 2 K channels instead of 2 D.
+        """
+        query = self._by_head(self.query(prototype)) / math.sqrt(
+            self.query.out_features // self.heads
+        )
+        mix = self._by_head(self.mix.weight.flatten())  # K x D/K
+        weight = torch.cat([self._fold(query, self.key.weight), self._fold(mix, self.value.weight)])
+        bias = torch.cat([self._fold(query, self.key.bias), self._fold(mix, self.value.bias)])
+        maps = F.conv2d(features, weight[..., None, None], bias)  # B x 2 K x h_s x w_s
+        response, value = _resize(maps, size).chunk(2, dim=1)  # linear too: upsampled once folded
+        gated = (torch.sigmoid(response) * value).sum(1, keepdim=True)
+        return gated if self.mix.bias is None else gated + self.mix.bias
+
+    def _by_head(self, channels: Tensor) -> Tensor:
+        return channels.unflatten(0, (self.heads, -1))  # D x ... -> K x D/K x ...
+
+    def _fold(self, head_weights: Tensor, tensor: Tensor | None) -> Tensor:
+        if tensor is None:
+            return head_weights.new_zeros(self.heads)
+        return torch.einsum("kd,kd...->k...", head_weights, self._by_head(tensor.squeeze()))
 
 
 class FrequencyGate(nn.Module):

@@ -112,9 +112,10 @@ class Fasa(nn.Module):
         # Ours: bands first, padding after, so that no border is added to what the DCT sees; padded
         # so that every stage's grid divides evenly and the mask stays aligned to the pixel.
         height, width = size
-        return F.pad(
-            image, (0, -width % DEEPEST_STRIDE, 0, -height % DEEPEST_STRIDE), mode="replicate"
-        )
+        right, below = -width % DEEPEST_STRIDE, -height % DEEPEST_STRIDE
+        if right or below:
+            image = F.pad(image, (0, right, 0, below), mode="replicate")
+        return image.contiguous(memory_format=torch.channels_last)
 
     def _stages(self, side_input: Tensor, semantic_map: Tensor | None) -> list[Tensor]:
         features, stages = side_input, []

@@ -138,9 +138,10 @@ def test_unknown_kinds_are_refused(pool):
         forger(pool, kinds={"teleport": 1.0})
 
 
-def test_rerender_needs_an_autoencoder(pool):
-    with pytest.raises(ConfigError, match="--autoencoder"):
-        forger(pool, kinds={"rerender": 1.0})
+@pytest.mark.parametrize("kind", ["rerender", "regenerate"])
+def test_decoding_needs_an_autoencoder(pool, kind):
+    with pytest.raises(ConfigError, match=f"{kind} needs .*--autoencoder"):
+        forger(pool, kinds={kind: 1.0})
 
 
 @pytest.mark.parametrize("kinds", [{}, {"splice": 0.0}, {"splice": 2.0, "local": -1.0}])
@@ -169,6 +170,20 @@ def test_rerendering_changes_the_region_and_nothing_far_from_it(pool):
         framed = np.pad(mask, 10).astype(np.uint8)  # beyond the border nothing is marked
         core = cv2.erode(framed, np.ones((21, 21), np.uint8))[10:-10, 10:-10].astype(bool)
         np.testing.assert_array_equal(forged[core], 255 - window[core])
+
+
+def test_regenerating_fills_and_decodes_a_hole(pool):
+    maker = Forger(pool, DataConfig(crop=96, kinds={"regenerate": 1.0}), Inverting())
+    window = textured(7, (128, 160))
+    for seed in range(10):
+        forged, mask = maker._regenerate(window, None, np.random.default_rng(seed))
+        near = cv2.dilate(mask.astype(np.uint8), np.ones((25, 25), np.uint8)).astype(bool)
+        np.testing.assert_array_equal(forged[~near], window[~near])
+        assert mask.any()
+        core = cv2.erode(mask.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+        if core.any():  # filled and inverted: neither the photo nor its inverse is left
+            assert np.abs(forged[core].astype(int) - window[core]).mean() > 5
+            assert np.abs(forged[core].astype(int) - (255 - window[core])).mean() > 5
 
 
 def test_large_regions_are_rerendered_in_part():

@@ -13,6 +13,7 @@ from fasa_cli.errors import CheckpointError
 from fasa_cli.model.backbones import (
     ConvNextSide,
     OpenClipEncoder,
+    ResidualBlock,
     ResidualSide,
     build_encoder,
     widen_convolution,
@@ -163,3 +164,14 @@ def test_residual_side_has_strides_4_to_32():
 def test_widening_keeps_an_equal_convolution_as_it_is():
     convolution = nn.Conv2d(3, 4, 3)
     assert widen_convolution(convolution, 3) is convolution
+
+
+def test_context_tells_every_position_of_the_whole_image():
+    """A change in one corner reaches the opposite one only with `context`."""
+    image = torch.rand(1, 8, 24, 24)
+    changed = image.clone()
+    changed[..., :4, :4] += 1
+    for context in (False, True):
+        block = ResidualBlock(8, context).eval()
+        far = (block(image) - block(changed))[..., 12:, 12:].abs().max()
+        assert (far > 0) == context

@@ -11,6 +11,7 @@ from fasa_cli.model.decoder import (
     PrototypeAttention,
     PrototypeGuidedMaskDecoder,
     SimpleDecoder,
+    TopDownMerge,
 )
 
 CONFIG = DecoderConfig(dim=8, heads=2, gate_width=4)
@@ -53,6 +54,27 @@ def test_logits_are_the_gated_sum_and_the_residual():
     weight, bias = decoder.residual.weight.flatten(), decoder.residual.bias
     expected = expected + weight[0] * basis[0] + weight[1] * basis[1] + bias
     torch.testing.assert_close(logits[:, 0], expected)
+
+
+def test_the_merge_lets_deep_stages_reach_fine_ones_and_not_the_other_way():
+    merge = TopDownMerge((4, 6, 5), 3).eval()
+    stages = [torch.randn(2, 4, 12, 20), torch.randn(2, 6, 6, 10), torch.randn(2, 5, 3, 5)]
+    merged = merge(stages)
+    assert [tuple(one.shape) for one in merged] == [(2, 3, 12, 20), (2, 3, 6, 10), (2, 3, 3, 5)]
+    deeper = merge([*stages[:2], stages[2] + 1])
+    assert not torch.equal(merged[0], deeper[0])
+    finer = merge([stages[0] + 1, *stages[1:]])
+    assert not torch.equal(merged[0], finer[0])
+    torch.testing.assert_close(merged[1:], finer[1:])
+
+
+def test_the_merge_is_a_part_only_where_it_is_asked_for():
+    stages = [torch.randn(1, 4, *SIZE), torch.randn(1, 6, 3, 5)]
+    plain = PrototypeGuidedMaskDecoder((4, 6), 7, CONFIG)
+    assert plain.merge(stages) is stages
+    merging = PrototypeGuidedMaskDecoder((4, 6), 7, CONFIG.model_copy(update={"merge_width": 8}))
+    assert isinstance(merging.merge, TopDownMerge)
+    assert merging(stages, torch.randn(7), torch.randn(1, 9, 24, 40)).shape == (1, 1, *SIZE)
 
 
 def test_the_gate_is_between_zero_and_one_and_per_stage():
