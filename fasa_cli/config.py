@@ -68,6 +68,7 @@ class SideConfig(_Section):
     name: str = "convnext_base"  # section 4.1
     widths: tuple[int, ...] = ()  # `residual` only
     depths: tuple[int, ...] = ()  # `residual` only
+    energy_width: int = Field(0, ge=0)  # `residual` only: filters of its trace energy; 0: none
     context: bool = False  # `residual` only: blocks see the whole image's mean; on in `compact`
 
 
@@ -173,6 +174,7 @@ COMPACT = ModelConfig(
         name="compact",
         widths=(40, 80, 160, 256),
         depths=(1, 2, 3, 2),
+        energy_width=16,
         context=True,
     ),
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),
@@ -193,7 +195,12 @@ TINY = ModelConfig(
         heads=2,
     ),
     side=SideConfig(
-        kind="residual", name="tiny", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1), context=True
+        kind="residual",
+        name="tiny",
+        widths=(8, 8, 16, 16),
+        depths=(1, 1, 1, 1),
+        energy_width=4,
+        context=True,
     ),
     decoder=DecoderConfig(dim=8, heads=2, gate_width=4, merge_width=8),
 )

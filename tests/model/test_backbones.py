@@ -15,6 +15,8 @@ from fasa_cli.model.backbones import (
     OpenClipEncoder,
     ResidualBlock,
     ResidualSide,
+    ResidualStem,
+    TraceEnergy,
     build_encoder,
     widen_convolution,
 )
@@ -175,3 +177,36 @@ def test_context_tells_every_position_of_the_whole_image():
         block = ResidualBlock(8, context).eval()
         far = (block(image) - block(changed))[..., 12:, 12:].abs().max()
         assert (far > 0) == context
+
+
+def test_trace_energy_is_the_logarithm_of_the_mean_response():
+    """Against the definition at one position, summed in float64."""
+    energy = TraceEnergy(3, 4)
+    image = torch.randn(1, 3, 16, 16)
+    energy.eval().norm.running_mean.normal_()
+    found = energy(image)[0, :, 3, 5].detach()
+    filters = energy.filters.weight.detach().double()
+    filters = filters - filters.mean((2, 3), keepdim=True)
+    strengths = torch.zeros(4, dtype=torch.float64)
+    for row in range(5, 9):  # the 4 x 4 window at stride 2 around (6, 10)
+        for column in range(9, 13):
+            patch = image[0, :, row - 2 : row + 3, column - 2 : column + 3]
+            strengths += (filters * patch).sum((1, 2, 3)).abs() / 16
+    expected = torch.log(strengths + TraceEnergy.FLOOR) - energy.norm.running_mean
+    expected = expected / (1 + energy.norm.eps) ** 0.5
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_trace_energy_does_not_see_brightness():
+    energy = TraceEnergy(3, 4).eval()
+    image = torch.rand(1, 3, 32, 32)
+    inside = (..., slice(2, -2), slice(2, -2))  # at the border the padding is an edge
+    torch.testing.assert_close(
+        energy(image)[inside], energy(image + 0.7)[inside], atol=1e-3, rtol=1e-3
+    )
+
+
+def test_the_stem_keeps_its_width_with_and_without_energy():
+    image = torch.rand(2, 9, 32, 48)
+    for energy_width in (0, 4):
+        assert ResidualStem(9, 6, energy_width)(image).shape == (2, 6, 16, 24)
