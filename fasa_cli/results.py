@@ -49,17 +49,30 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Rle:
+    """The pixels of a region as COCO's compressed run lengths, column by column.
+
+    `size` is (height, width) of the upright image, as COCO has it. Written as JSON it is what
+    `pycocotools.mask.decode` reads.
+    """
+
+    size: tuple[int, int]
+    counts: str
+
+
+@dataclass(frozen=True)
 class Region:
     """A connected region (8-neighbourhood) of marked pixels.
 
     `box` is (x, y, width, height) in pixels of the upright image; `mean_score` and `peak_score`
-    are over the region's pixels.
+    are over the region's pixels. `rle` is its exact shape, holes included, where it was asked for.
     """
 
     box: tuple[int, int, int, int]
     area: int
     mean_score: float
     peak_score: float
+    rle: Rle | None = None
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from fasa_cli import __version__
 from fasa_cli.discovery import OUTPUT_SUFFIXES, Discovery, Source
 from fasa_cli.errors import ImageError, OutputError
 from fasa_cli.images import decode_image, encode_jpeg, encode_mask, encode_probabilities
-from fasa_cli.regions import find_regions
+from fasa_cli.regions import find_regions, with_shapes
 from fasa_cli.rendering import overlay
 from fasa_cli.reporting import SCHEMA_VERSION
 from fasa_cli.results import DecodedImage, Failure, Prediction, Region, ScanRecord
@@ -332,7 +332,7 @@ class _Scan:
             score_max=round(float(item.prediction.score), 6),
             area_fraction=round(float(mask.mean()), 6),
             region_count=len(regions),
-            regions=tuple(map(_rounded, regions[:LISTED_REGIONS])),
+            regions=with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask),
             warnings=item.image.warnings,
             outputs=outputs,
             outputs_sha256=hashes,

@@ -9,22 +9,14 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from fasa_cli.text import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from fasa_cli.results import ScanRecord
 
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-def printable(text: str) -> str:
-    """Escape what could move the cursor, hide or reorder text: file names are anyone's input."""
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
 
 
 def say(text: str) -> None:
