@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from fasa_cli import __version__
-from fasa_cli.commands import data, scan, synth, train, weights
+from fasa_cli.commands import data, overlay, regions, scan, synth, train, weights
 from fasa_cli.commands.display import say
 from fasa_cli.errors import ConfigError, FasaError
 
@@ -46,6 +46,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("scan")(scan.scan)
+app.command("overlay")(overlay.overlay)
+app.command("regions")(regions.regions)
 app.command("train")(train.train)
 app.command("synth")(synth.synth)
 app.add_typer(data.app, name="data")

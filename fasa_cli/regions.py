@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -153,7 +154,9 @@ def polygons(mask: np.ndarray) -> list[Polygon]:
     """
     if not mask.any():
         return []
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=4
+    )
     found = []
     for label in range(1, count):
         x, y, width, height = (int(value) for value in stats[label, :4])
@@ -224,4 +227,6 @@ def _closed(path: list[tuple[int, int]], left: int, top: int) -> Ring:
 
 
 def _signed_area(ring: Ring) -> int:
-    return sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(ring, ring[1:], strict=False))
+    return sum(
+        x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(ring, ring[1:], strict=False)
+    )
