@@ -81,6 +81,7 @@ class ImageScores:
 
     `score` is the image-level score, `area` the share of pixels above the threshold. The pixel
     metrics are None for an authentic image, and `pixel_auc` is None also for an all-white mask.
+    `pixel_f1_best` is the image's F1 at the best threshold of its set, known once the set is.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ImageScores:
     score: float
     area: float
     pixel_f1: float | None = None
+    pixel_f1_best: float | None = None
     pixel_f1_reversed: float | None = None
     pixel_f1_permuted: float | None = None
     pixel_iou: float | None = None
@@ -100,9 +102,9 @@ class Scores:
 
     A value is None where it is not defined (AUC with one class, F1 without manipulated images).
     `images` were counted, `manipulated` of them; `skipped` were left out. Pixel metrics are means
-    over manipulated images. `false_alarm_share` is the share of authentic images with more than
-    1 % of their area marked, `false_alarm_any_share` that with any pixel marked, and
-    `false_alarm_area` the mean share of their area that is marked.
+    over `pixel_images` manipulated images. `false_alarm_share` is the share of authentic images
+    with any pixel marked, `false_alarm_large_share` that with more than 1 % of their area marked,
+    and `false_alarm_area` the mean share of their area that is marked.
     """
 
     protocol: str
@@ -110,6 +112,7 @@ class Scores:
     images: int
     manipulated: int
     skipped: int
+    pixel_images: int = 0
     pixel_f1: float | None = None
     pixel_f1_best: float | None = None
     best_threshold: float | None = None
@@ -121,7 +124,7 @@ class Scores:
     image_accuracy: float | None = None
     image_auc: float | None = None
     false_alarm_share: float | None = None
-    false_alarm_any_share: float | None = None
+    false_alarm_large_share: float | None = None
     false_alarm_area: float | None = None
 
 
