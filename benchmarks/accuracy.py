@@ -15,7 +15,7 @@ import argparse
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,23 +29,22 @@ from rich.table import Table
 from tqdm import tqdm
 
 from fasa_cli import __version__
-from fasa_cli.data.datasets import FolderDataset, read_folder
-from fasa_cli.degradations import blur, jpeg, resize
+from fasa_cli.data.datasets import FolderDataset, Sample, SampleError, read_folder, readable
+from fasa_cli.degradations import CLEAN, Degradation
 from fasa_cli.errors import DatasetError, FasaError
 from fasa_cli.evaluation import Evaluation, degraded, evaluate
-from fasa_cli.metrics import FALSE_ALARM_AREA, bootstrap_interval, false_alarms, mean
+from fasa_cli.metrics import FALSE_ALARM_AREA, Interval, bootstrap_interval, false_alarms, mean
 from fasa_cli.results import Prediction
 
 PROTOCOL, THRESHOLD = "native", 0.5
 METRICS = ("pixel_f1", "pixel_f1_best", "pixel_iou", "pixel_auc")
-Degradation = Callable[[np.ndarray], np.ndarray]
-DEGRADATIONS: dict[str, Degradation] = {
-    "JPEG 90": lambda image: jpeg(image, 90),
-    "JPEG 70": lambda image: jpeg(image, 70),
-    "JPEG 50": lambda image: jpeg(image, 50),
-    "blur 3": lambda image: blur(image, 3),
-    "resize 0.5": lambda image: resize(image, 0.5),
-}
+DEGRADATIONS = (
+    Degradation("jpeg", 90),
+    Degradation("jpeg", 70),
+    Degradation("jpeg", 50),
+    Degradation("blur", 3),
+    Degradation("resize", 50),
+)
 
 
 class EveryPixel:
@@ -95,14 +94,15 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         areas = self.authentic_areas
-        alarming = [float(area > FALSE_ALARM_AREA) for area in areas]
+        large = [float(area > FALSE_ALARM_AREA) for area in areas]
         return {
             "sets": {name: _evaluation_dict(each) for name, each in self.sets.items()},
             "mean_over_manipulated_sets": {metric: self.mean(metric) for metric in METRICS},
             "authentic": {
                 "images": len(areas),
                 **false_alarms(areas)._asdict(),
-                "share_interval": bootstrap_interval(alarming),
+                "any_share_interval": bootstrap_interval(float(area > 0) for area in areas),
+                "large_share_interval": bootstrap_interval(large),
                 "area_interval": bootstrap_interval(areas),
             },
             "seconds_per_image": self.seconds_per_image,
@@ -128,14 +128,12 @@ def find_sets(root: Path, limit: int | None) -> dict[str, FolderDataset]:
 
 
 def measure(
-    predictor: Any, sets: dict[str, FolderDataset], title: str, degradation: Degradation | None
+    predictor: Any, sets: dict[str, FolderDataset], title: str, degradation: Degradation = CLEAN
 ) -> Result:
     """Evaluate one predictor on every set."""
     evaluations = {}
     for name, dataset in sets.items():
-        samples: Iterable = _with_progress(dataset, f"{title}: {name}")
-        if degradation is not None:
-            samples = degraded(samples, degradation)
+        samples = degraded(_with_progress(dataset, f"{title}: {name}"), degradation)
         evaluations[name] = evaluate(predictor, samples, PROTOCOL, THRESHOLD)
     return Result(evaluations)
 
@@ -181,7 +179,7 @@ def summary_table(results: dict[str, Result]) -> Table:
             name,
             *(_cell(result.mean(metric)) for metric in METRICS),
             str(len(result.authentic_areas)),
-            *(_cell(value) for value in (alarms.any_share, alarms.share, alarms.area)),
+            *(_cell(value) for value in (alarms.any_share, alarms.large_share, alarms.area)),
             _cell(result.seconds_per_image),
         )
     return table
@@ -192,13 +190,14 @@ def main() -> None:
     options = _parse_arguments()
     try:
         sets = find_sets(options.data, options.limit)
-        floors = {name: measure(floor, sets, name, None) for name, floor in FLOORS.items()}
+        floors = {name: measure(floor, sets, name) for name, floor in FLOORS.items()}
         results = dict(floors)
         about: dict[str, Any] = {}
         if not options.floors_only:
             model, about = _load(options.weights, options.device)
-            results = {"model": measure(model, sets, "model", None), **floors}
-            for name, degradation in DEGRADATIONS.items() if options.degrade else ():
+            results = {"model": measure(model, sets, "model"), **floors}
+            for degradation in DEGRADATIONS if options.degrade else ():
+                name = degradation.name
                 results[f"model, {name}"] = measure(model, sets, name, degradation)
     except FasaError as error:
         sys.exit(f"accuracy.py: {error}")
@@ -267,11 +266,11 @@ def _limited(dataset: FolderDataset, limit: int | None) -> FolderDataset:
     return replace(dataset, entries=(*manipulated[:limit], *authentic[:limit]))
 
 
-def _with_progress(dataset: FolderDataset, title: str) -> Iterable:
+def _with_progress(dataset: FolderDataset, title: str) -> Iterable[Sample | SampleError]:
     if sys.stderr.isatty():
-        return tqdm(dataset, desc=title, leave=False)
+        return tqdm(readable(dataset), desc=title, total=len(dataset), leave=False)
     print(f"{title}: {len(dataset)} images", file=sys.stderr)
-    return dataset
+    return readable(dataset)
 
 
 def _evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
@@ -283,7 +282,7 @@ def _evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _cell(value: float | None, interval: tuple[float, float] | None = None, digits: int = 3) -> str:
+def _cell(value: float | None, interval: Interval | None = None, digits: int = 3) -> str:
     if value is None:
         return "-"
     text = f"{value:.{digits}f}"

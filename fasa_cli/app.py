@@ -14,7 +14,18 @@ import typer
 from typer.core import TyperGroup
 
 from fasa_cli import __version__
-from fasa_cli.commands import data, scan, synth, train, weights
+from fasa_cli.commands import (
+    data,
+    evaluate,
+    overlay,
+    regions,
+    report,
+    robustness,
+    scan,
+    synth,
+    train,
+    weights,
+)
 from fasa_cli.commands.display import say
 from fasa_cli.errors import ConfigError, FasaError
 
@@ -46,7 +57,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("scan")(scan.scan)
+app.command("overlay")(overlay.overlay)
+app.command("regions")(regions.regions)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("robustness")(robustness.robustness)
+app.command("report")(report.report)
 app.command("synth")(synth.synth)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")

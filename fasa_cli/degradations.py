@@ -6,6 +6,10 @@ RGB at native resolution and return the same; severity 0 of blur and noise is th
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -56,6 +60,65 @@ def resize(image: np.ndarray, factor: float, interpolation: int | None = None) -
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring an H x W bool mask to `size` (width, height) by the nearest pixel."""
     return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One degradation at one severity: a function of H x W x 3 uint8 images.
+
+    `severity` is a JPEG quality, a blur kernel in pixels, a noise variance in squared grey levels,
+    or the sides' size after `resize` in per cent. The same image always gets the same noise,
+    wherever it stands in a data set and whatever its name.
+    """
+
+    kind: str
+    severity: int
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: there is no such kind, or the severity is none of its own.
+        """
+        if self.kind not in _DEGRADATIONS:
+            raise ValueError(f"no degradation {self.kind!r}; there are {', '.join(_DEGRADATIONS)}")
+        if not self.is_clean:
+            self(np.zeros((8, 8, 3), np.uint8))
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it leaves the image as it is: severity zero."""
+        identities = {"clean": (0,), "blur": (0, 1), "noise": (0,), "resize": (100,)}
+        return self.severity in identities.get(self.kind, ())
+
+    @property
+    def name(self) -> str:
+        """As in file names: clean, jpeg-50, blur-3."""
+        return CLEAN.kind if self.is_clean else f"{self.kind}-{self.severity}"
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The degraded image; that of `resize` has another size."""
+        return image if self.is_clean else _DEGRADATIONS[self.kind](image, self.severity)
+
+
+def _noise(image: np.ndarray, variance: int) -> np.ndarray:
+    _check("a noise variance", variance, 0, 255**2)
+    seed = [variance, zlib.crc32(image.tobytes())]
+    return gaussian_noise(image, variance, np.random.default_rng(seed))
+
+
+def _resize_per_cent(image: np.ndarray, size: int) -> np.ndarray:
+    _check("a size in per cent", size, 1, 800)
+    return resize(image, size / 100)
+
+
+_DEGRADATIONS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "clean": lambda image, _: image,
+    "jpeg": jpeg,
+    "blur": blur,
+    "noise": _noise,
+    "resize": _resize_per_cent,
+}
+CLEAN = Degradation("clean", 0)
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

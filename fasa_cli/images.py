@@ -492,6 +492,7 @@ _PNG_OPTIONS = [
     cv2.IMWRITE_PNG_STRATEGY_RLE,
 ]
 _MAX_JPEG_SIDE = 65500  # libjpeg's JPEG_MAX_DIMENSION
+_MAX_WEBP_SIDE = 16383  # libwebp's WEBP_MAX_DIMENSION
 _SAMPLING_FACTORS = {
     "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
@@ -516,15 +517,34 @@ def encode_jpeg(array: np.ndarray, quality: int = 92, subsampling: str = "4:4:4"
     """
     if not (_is_rgb(array) or (array.ndim == 2 and array.dtype == np.uint8)):
         raise ValueError(f"no JPEG from an array of {array.dtype} {array.shape}")
-    height, width = array.shape[:2]
-    if max(height, width) > _MAX_JPEG_SIDE:
-        raise ImageError(
-            f"{width} x {height} pixels do not fit into a JPEG, whose sides end at "
-            f"{_MAX_JPEG_SIDE}; write PNG instead"
-        )
+    _check_sides(array, "JPEG", _MAX_JPEG_SIDE)
     factor = _SAMPLING_FACTORS[subsampling]
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
     return _encode(".jpg", array, options)
+
+
+def encode_webp(array: np.ndarray, quality: int = 90) -> bytes:
+    """Encode H x W x 3 RGB, H x W x 4 RGBA or H x W grey uint8 as WebP.
+
+    `quality` is 1-100; above 100 is lossless.
+
+    Raises:
+        ImageError: a side is longer than a WebP can hold.
+    """
+    is_rgba = array.ndim == 3 and array.shape[2] == 4
+    if array.dtype != np.uint8 or not (array.ndim == 2 or is_rgba or _is_rgb(array)):
+        raise ValueError(f"no WebP from an array of {array.dtype} {array.shape}")
+    _check_sides(array, "WebP", _MAX_WEBP_SIDE)
+    return _encode(".webp", array, [cv2.IMWRITE_WEBP_QUALITY, quality])
+
+
+def _check_sides(array: np.ndarray, format_name: str, longest: int) -> None:
+    height, width = array.shape[:2]
+    if max(height, width) > longest:
+        raise ImageError(
+            f"{width} x {height} pixels do not fit into a {format_name}, whose sides end at "
+            f"{longest}; write PNG instead"
+        )
 
 
 def encode_mask(mask: np.ndarray) -> bytes:
@@ -548,7 +568,8 @@ def _is_rgb(array: np.ndarray) -> bool:
 
 def _encode(suffix: str, array: np.ndarray, options: list[int]) -> bytes:
     if array.ndim == 3:
-        array = cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
+        swapped = cv2.COLOR_RGBA2BGRA if array.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        array = cv2.cvtColor(np.ascontiguousarray(array), swapped)
     done, encoded = cv2.imencode(suffix, array, options)
     if not done:
         raise ValueError(f"no {suffix} from an array of {array.dtype} {array.shape}")

@@ -4,38 +4,113 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Perceptually uniform, lightness rising all the way: they read without red-green vision and in
+# greyscale. Cividis looks nearly the same to everyone.
+_COLORMAPS = {
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "cividis": cv2.COLORMAP_CIVIDIS,
+    "magma": cv2.COLORMAP_MAGMA,
+    "inferno": cv2.COLORMAP_INFERNO,
+}
+COLORMAPS = tuple(_COLORMAPS)
 
 _WHITE, _DARK = 255, 24
+_PAPER, _INK, _GREY = (255, 255, 255), (24, 24, 24), (110, 110, 110)
 
 
-def heat_map(probabilities: np.ndarray) -> np.ndarray:
-    """Colour an H x W map in [0, 1] with viridis: H x W x 3 uint8 RGB, dark blue 0 to yellow 1.
-
-    Viridis is perceptually uniform and reads without red-green vision and in greyscale.
-    """
+def heat_map(probabilities: np.ndarray, colormap: str = "viridis") -> np.ndarray:
+    """Colour an H x W map in [0, 1]: H x W x 3 uint8 RGB, from dark 0 to light 1."""
     levels = np.rint(probabilities * 255).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    coloured = cv2.applyColorMap(levels, _COLORMAPS[colormap])
+    return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
 
 
 def overlay(
-    image: np.ndarray, probabilities: np.ndarray, threshold: float, alpha: float = 0.5
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float,
+    alpha: float = 0.5,
+    colormap: str = "viridis",
 ) -> np.ndarray:
     """Lay the heat map and the contour at `threshold` over an image: H x W x 3 uint8 RGB.
 
-    `image` is H x W x 3 uint8 RGB, `probabilities` H x W in [0, 1]. The heat map's opacity is
-    `alpha` times the probability, so that what the model did not react to stays a photo. A white
-    line with a dark rim follows the inner edge of the pixels above `threshold`.
+    See `blend` and `contour` for the inputs and the look.
     """
-    if image.shape[:2] != probabilities.shape:
-        raise ValueError(f"image {image.shape[:2]} and map {probabilities.shape} differ in size")
+    return contour(blend(image, probabilities, alpha, colormap), probabilities > threshold)
+
+
+def blend(
+    image: np.ndarray, probabilities: np.ndarray, alpha: float = 0.5, colormap: str = "viridis"
+) -> np.ndarray:
+    """Lay the heat map over an image: H x W x 3 uint8 RGB.
+
+    `image` is H x W x 3 uint8 RGB, `probabilities` H x W in [0, 1]. The heat map's opacity is
+    `alpha` times the probability, so that what the model did not react to stays a photo.
+    """
+    _check_sizes(image, probabilities)
     opacity = np.float32(alpha) * probabilities.astype(np.float32)
     photo = np.ascontiguousarray(image)
-    blended = cv2.blendLinear(heat_map(probabilities), photo, opacity, 1 - opacity)
-    edge = _inner_edge(probabilities > threshold)
+    return cv2.blendLinear(heat_map(probabilities, colormap), photo, opacity, 1 - opacity)
+
+
+def contour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Draw a white line with a dark rim along the inner edge of an H x W bool mask on an image."""
+    _check_sizes(image, mask)
+    edge = _inner_edge(mask)
     radius = max(edge.shape) // 1000  # a line of 1 pixel, of 9 pixels on a 4000 pixel photo
-    blended[_thickened(edge, 2 * radius + 1)] = _DARK
-    blended[_thickened(edge, radius)] = _WHITE
-    return blended
+    drawn = image.copy()
+    drawn[_thickened(edge, 2 * radius + 1)] = _DARK
+    drawn[_thickened(edge, radius)] = _WHITE
+    return drawn
+
+
+def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Put two H x W x 3 pictures next to each other, a white gap between them."""
+    _check_sizes(left, right)
+    height, width = left.shape[:2]
+    gap = np.full((height, max(2, width // 100), 3), 255, np.uint8)
+    return np.concatenate((left, gap, right), axis=1)
+
+
+def with_scale(picture: np.ndarray, threshold: float, colormap: str = "viridis") -> np.ndarray:
+    """Add a scale bar with the threshold's place below a picture, which itself is not touched.
+
+    The result is H + h x W x 3, h growing with the picture. A picture too narrow to letter gets
+    the bar without text.
+    """
+    width = picture.shape[1]
+    size = int(np.clip(min(width, picture.shape[0]) // 36, 11, 120))  # of the text, in pixels
+    height, margin = 5 * size, size
+    left, right = margin, max(margin + 1, min(width - margin, margin + 40 * size))
+    strip = np.full((height, width, 3), 255, np.uint8)
+    ramp = np.linspace(0, 1, max(2, right - left), dtype=np.float32)
+    top, bottom = int(1.6 * size), int(2.7 * size)
+    bar = heat_map(np.broadcast_to(ramp, (bottom - top, len(ramp))), colormap)
+    strip[top:bottom, left : left + len(ramp)] = bar[:, : width - left]
+    lettered = Image.fromarray(strip)
+    draw = ImageDraw.Draw(lettered)
+    place = left + threshold * (len(ramp) - 1)
+    line = max(1, size // 8)
+    draw.line((place, top - size // 3, place, bottom + size // 3), _INK, 3 * line)
+    draw.line((place, top - size // 3, place, bottom + size // 3), _PAPER, line)
+    font = ImageFont.load_default(size)
+    note = f"outline: above {threshold:g}"
+    if draw.textlength(note, font) < right - left:
+        half = draw.textlength(note, font) / 2
+        middle = float(np.clip(place, left + half, max(left + half, right - half)))
+        draw.text((middle, top - size // 2), note, _INK, font, anchor="ms")
+        for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+            where = left + value * (len(ramp) - 1)
+            anchor = "lt" if value == 0 else "rt" if value == 1 else "mt"
+            draw.text((where, bottom + size // 2), f"{value:g}", _GREY, font, anchor=anchor)
+    return np.concatenate((picture, np.asarray(lettered)), axis=0)
+
+
+def _check_sizes(image: np.ndarray, other: np.ndarray) -> None:
+    if image.shape[:2] != other.shape[:2]:
+        raise ValueError(f"image {image.shape[:2]} and map {other.shape[:2]} differ in size")
 
 
 def _inner_edge(mask: np.ndarray) -> np.ndarray:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fasa_cli.errors import OutputError
-from fasa_cli.results import Failure, Region, ScanRecord, Skipped
+from fasa_cli.results import Failure, Region, Rle, ScanRecord, Skipped
 
 SCHEMA_VERSION = 1  # of results.jsonl and run.json; raised when a field changes its meaning
+
+_T = TypeVar("_T")
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -39,12 +41,16 @@ def parse_record(line: str | bytes) -> ScanRecord:
             raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
         for key in ("stored_size", "display_size", "effective_size", "warnings"):
             values[key] = tuple(values[key])
-        values["regions"] = tuple(
-            Region(**{**region, "box": tuple(region["box"])}) for region in values["regions"]
-        )
+        values["regions"] = tuple(map(_parse_region, values["regions"]))
         return ScanRecord(**values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a scan record: {error}") from error
+
+
+def _parse_region(values: dict[str, Any]) -> Region:
+    rle = values.get("rle")
+    shape = Rle(tuple(rle["size"]), rle["counts"]) if rle else None
+    return Region(**{**values, "box": tuple(values["box"]), "rle": shape})
 
 
 def read_results(path: Path) -> Iterator[ScanRecord]:
@@ -53,11 +59,40 @@ def read_results(path: Path) -> Iterator[ScanRecord]:
     Raises:
         OutputError: the file cannot be read, or a line is damaged.
     """
+    return _read_lines(path, parse_record)
+
+
+def read_failures(path: Path) -> Iterator[Failure]:
+    """The lines of an `errors.jsonl`, in its order.
+
+    Raises:
+        OutputError: the file cannot be read, or a line is damaged.
+    """
+    return _read_lines(path, lambda line: _from_json(Failure, line))
+
+
+def read_skipped(path: Path) -> Iterator[Skipped]:
+    """The lines of a `skipped.jsonl`, in its order.
+
+    Raises:
+        OutputError: the file cannot be read, or a line is damaged.
+    """
+    return _read_lines(path, lambda line: _from_json(Skipped, line))
+
+
+def _from_json(kind: Callable[..., _T], line: bytes) -> _T:
+    try:
+        return kind(**json.loads(line))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_lines(path: Path, parse: Callable[[bytes], _T]) -> Iterator[_T]:
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    yield parse_record(line)
+                    yield parse(line)
                 except ValueError as error:
                     raise OutputError(f"{path}: line {number} is damaged ({error})") from error
     except OSError as error:

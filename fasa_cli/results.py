@@ -49,17 +49,30 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Rle:
+    """The pixels of a region as COCO's compressed run lengths, column by column.
+
+    `size` is (height, width) of the upright image, as COCO has it. Written as JSON it is what
+    `pycocotools.mask.decode` reads.
+    """
+
+    size: tuple[int, int]
+    counts: str
+
+
+@dataclass(frozen=True)
 class Region:
     """A connected region (8-neighbourhood) of marked pixels.
 
     `box` is (x, y, width, height) in pixels of the upright image; `mean_score` and `peak_score`
-    are over the region's pixels.
+    are over the region's pixels. `rle` is its exact shape, holes included, where it was asked for.
     """
 
     box: tuple[int, int, int, int]
     area: int
     mean_score: float
     peak_score: float
+    rle: Rle | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,7 @@ class ImageScores:
 
     `score` is the image-level score, `area` the share of pixels above the threshold. The pixel
     metrics are None for an authentic image, and `pixel_auc` is None also for an all-white mask.
+    `pixel_f1_best` is the image's F1 at the best threshold of its set, known once the set is.
     """
 
     name: str
@@ -75,6 +89,7 @@ class ImageScores:
     score: float
     area: float
     pixel_f1: float | None = None
+    pixel_f1_best: float | None = None
     pixel_f1_reversed: float | None = None
     pixel_f1_permuted: float | None = None
     pixel_iou: float | None = None
@@ -87,9 +102,9 @@ class Scores:
 
     A value is None where it is not defined (AUC with one class, F1 without manipulated images).
     `images` were counted, `manipulated` of them; `skipped` were left out. Pixel metrics are means
-    over manipulated images. `false_alarm_share` is the share of authentic images with more than
-    1 % of their area marked, `false_alarm_any_share` that with any pixel marked, and
-    `false_alarm_area` the mean share of their area that is marked.
+    over `pixel_images` manipulated images. `false_alarm_share` is the share of authentic images
+    with any pixel marked, `false_alarm_large_share` that with more than 1 % of their area marked,
+    and `false_alarm_area` the mean share of their area that is marked.
     """
 
     protocol: str
@@ -97,6 +112,7 @@ class Scores:
     images: int
     manipulated: int
     skipped: int
+    pixel_images: int = 0
     pixel_f1: float | None = None
     pixel_f1_best: float | None = None
     best_threshold: float | None = None
@@ -108,7 +124,7 @@ class Scores:
     image_accuracy: float | None = None
     image_auc: float | None = None
     false_alarm_share: float | None = None
-    false_alarm_any_share: float | None = None
+    false_alarm_large_share: float | None = None
     false_alarm_area: float | None = None
 
 

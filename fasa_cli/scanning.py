@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import signal
 import threading
 import time
@@ -21,7 +20,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,9 +28,10 @@ import numpy as np
 
 from fasa_cli import __version__
 from fasa_cli.discovery import OUTPUT_SUFFIXES, Discovery, Source
+from fasa_cli.environment import environment
 from fasa_cli.errors import ImageError, OutputError
 from fasa_cli.images import decode_image, encode_jpeg, encode_mask, encode_probabilities
-from fasa_cli.regions import find_regions
+from fasa_cli.regions import find_regions, with_shapes
 from fasa_cli.rendering import overlay
 from fasa_cli.reporting import SCHEMA_VERSION
 from fasa_cli.results import DecodedImage, Failure, Prediction, Region, ScanRecord
@@ -46,17 +45,6 @@ Outcome = ScanRecord | Failure
 LISTED_REGIONS = 100  # the largest; noise can make thousands, and a line is for reading
 _LARGEST_FILE = 4 << 30  # bytes; a file is read whole, and one that large is hardly a photo
 _THREADS = min(4, os.cpu_count() or 1)  # per stage; the model needs the other cores
-# Those that touch pixels or the model.
-_LIBRARIES = (
-    "numpy",
-    "open_clip_torch",
-    "opencv-python",
-    "opencv-python-headless",
-    "pillow",
-    "safetensors",
-    "timm",
-    "torch",
-)
 # What is wrong with one output's name or place, not with the whole folder.
 _NAME_ERRORS = {
     errno.ENAMETOOLONG,
@@ -332,7 +320,7 @@ class _Scan:
             score_max=round(float(item.prediction.score), 6),
             area_fraction=round(float(mask.mean()), 6),
             region_count=len(regions),
-            regions=tuple(map(_rounded, regions[:LISTED_REGIONS])),
+            regions=with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask),
             warnings=item.image.warnings,
             outputs=outputs,
             outputs_sha256=hashes,
@@ -465,18 +453,8 @@ def _describe(
         "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
         "outputs": list(options.outputs),
         "batch": options.batch,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "libraries": _library_versions(),
+        **environment(),
     }
-
-
-def _library_versions() -> dict[str, str]:
-    versions = {}
-    for name in _LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
 
 
 def _utc_now() -> str:

@@ -35,3 +35,18 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_model(Fasa(TINY).eval(), path)
     return path
+
+
+def write_set(folder: Path, manipulated: int = 3, authentic: int = 2) -> Path:
+    """A data set of the layout `folder`: photos of noise of growing size, a square marked."""
+    for number in range(manipulated):
+        size = (40 + number, 32)
+        write_photo(folder / "images" / f"m{number}.png", number, size)
+        mask = np.zeros(size[::-1], np.uint8)
+        mask[4 : 14 + number, 6:20] = 255
+        path = folder / "masks" / f"m{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(mask).save(path)
+    for number in range(authentic):
+        write_photo(folder / "authentic" / f"a{number}.png", 100 + number)
+    return folder

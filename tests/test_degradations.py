@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fasa_cli import degradations
+from fasa_cli.degradations import Degradation
 
 
 @pytest.fixture
@@ -90,3 +91,45 @@ def test_resize_scales_both_sides_and_masks_follow(image):
     assert small.mean() == pytest.approx(mask.mean(), rel=0.1)
     with pytest.raises(ValueError, match="factor"):
         degradations.resize(image, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "expected"),
+    [
+        ("jpeg", 70, lambda image: degradations.jpeg(image, 70)),
+        ("blur", 7, lambda image: degradations.blur(image, 7)),
+        ("resize", 50, lambda image: degradations.resize(image, 0.5)),
+        ("resize", 200, lambda image: degradations.resize(image, 2)),
+        ("clean", 0, lambda image: image),
+    ],
+)
+def test_a_degradation_is_the_function_of_its_kind(image, kind, severity, expected):
+    np.testing.assert_array_equal(Degradation(kind, severity)(image), expected(image))
+
+
+def test_the_same_image_gets_the_same_noise_and_another_image_another(image):
+    noise = Degradation("noise", 25)
+    np.testing.assert_array_equal(noise(image), noise(image.copy()))
+    added = noise(image).astype(int) - image
+    other = image.copy()
+    other[0, 0] ^= 1
+    assert (noise(other).astype(int) - other != added).mean() > 0.5
+    flat = np.full((100, 100, 3), 128, np.uint8)
+    assert (noise(flat).astype(float) - 128).var() == pytest.approx(25, rel=0.05)
+
+
+def test_names_and_severity_zero():
+    assert Degradation("jpeg", 50).name == "jpeg-50"
+    for kind, severity in (("clean", 0), ("blur", 0), ("blur", 1), ("noise", 0), ("resize", 100)):
+        assert Degradation(kind, severity).is_clean
+        assert Degradation(kind, severity).name == "clean"
+    assert not Degradation("jpeg", 100).is_clean  # even quality 100 rounds
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity"),
+    [("jpeg", 0), ("jpeg", 101), ("blur", 4), ("noise", -1), ("resize", 0), ("fog", 1)],
+)
+def test_severities_that_are_none(kind, severity):
+    with pytest.raises(ValueError, match=r"JPEG quality|kernel|variance|per cent|no degradation"):
+        Degradation(kind, severity)

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from fasa_cli.data.datasets import Sample
+from fasa_cli.data.datasets import Sample, SampleError
 from fasa_cli.errors import ImageError
 from fasa_cli.evaluation import degraded, evaluate
 from fasa_cli.metrics import pixel_f1
+from fasa_cli.predictions import SavedPredictions
 from fasa_cli.results import Prediction
 
 
@@ -50,7 +53,7 @@ def test_a_perfect_predictor_scores_one() -> None:
     assert (scores.images, scores.manipulated, scores.skipped) == (3, 2, 0)
     for name in ("pixel_f1", "pixel_iou", "pixel_auc", "image_f1", "image_accuracy", "image_auc"):
         assert getattr(scores, name) == pytest.approx(1)
-    assert scores.false_alarm_any_share == 0
+    assert scores.false_alarm_share == 0
     assert [image.name for image in evaluation.images] == ["a", "b", "c"]
     assert evaluation.intervals["pixel_f1"] == pytest.approx((1, 1))
     assert evaluation.seconds_per_image == pytest.approx(evaluation.seconds / 3)
@@ -115,6 +118,58 @@ def test_a_broken_prediction_of_an_authentic_image_is_an_error_too() -> None:
     smaller = FakePredictor(lambda image: np.zeros((5, 6), np.float32))
     with pytest.raises(ValueError, match="c: the map is 6 x 5 but the mask is 30 x 20"):
         evaluate(smaller, SAMPLES[2:])
+
+
+def test_a_sample_that_cannot_be_read_is_skipped_counted_and_named() -> None:
+    broken = SampleError("size mismatch", "b is 4 x 5 pixels but its mask 5 x 4")
+    done = []
+    evaluation = evaluate(
+        FakePredictor(reads_red), [SAMPLES[0], broken], advance=lambda: done.append(1)
+    )
+    assert evaluation.skipped == ("b is 4 x 5 pixels but its mask 5 x 4",)
+    assert (evaluation.scores.images, evaluation.scores.skipped, len(done)) == (1, 1, 2)
+    assert list(degraded([broken], lambda image: image)) == [broken]
+
+
+@pytest.mark.parametrize("protocol", ["native", "benco", "opensdi"])
+def test_saved_maps_score_as_the_predictor_that_made_them(tmp_path: Path, protocol: str) -> None:
+    for sample in SAMPLES:
+        image = sample.image
+        if protocol != "native":
+            image = cv2.resize(image, (512, 512), interpolation=cv2.INTER_LINEAR)
+        np.save(tmp_path / f"{sample.name}.npy", reads_red(image))
+    saved = evaluate(SavedPredictions(tmp_path), SAMPLES, protocol)
+    direct = evaluate(FakePredictor(reads_red), SAMPLES, protocol)
+    assert saved.scores == direct.scores
+    assert saved.images == direct.images
+    assert saved.intervals == direct.intervals
+
+
+def test_a_missing_saved_map_is_skipped(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", reads_red(SAMPLES[0].image))
+    evaluation = evaluate(SavedPredictions(tmp_path), SAMPLES)
+    assert (evaluation.scores.images, evaluation.scores.skipped) == (1, 2)
+    assert "no prediction for b" in evaluation.skipped[0]
+
+
+def test_a_mask_too_small_to_survive_resizing_stays_manipulated() -> None:
+    image = np.full((1200, 1200, 3), 20, np.uint8)
+    mask = np.zeros((1200, 1200), bool)
+    mask[601, 601] = True
+    one_pixel = Sample(image, mask, "made", "dot")
+    scores = evaluate(FakePredictor(reads_red), [one_pixel], "benco").scores
+    assert (scores.manipulated, scores.pixel_f1) == (1, 0)
+    small = next(degraded([one_pixel], lambda image: image[::40, ::40]))
+    assert isinstance(small, Sample)
+    assert small.target_mask is not None
+    assert np.argwhere(small.target_mask).tolist() == [[15, 15]]
+
+
+def test_scores_depend_neither_on_order_nor_on_neighbours() -> None:
+    predictor = FakePredictor(lambda image: (image[..., 0] / np.float32(300)).astype(np.float32))
+    forward, backward = evaluate(predictor, SAMPLES), evaluate(predictor, SAMPLES[::-1])
+    assert (forward.scores, forward.intervals) == (backward.scores, backward.intervals)
+    assert evaluate(predictor, SAMPLES[1:2]).images[0].pixel_f1 == forward.images[1].pixel_f1
 
 
 def test_no_samples_give_no_numbers() -> None:

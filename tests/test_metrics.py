@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score, roc_auc_score
 
 from fasa_cli import metrics
-from fasa_cli.metrics import Confusion, SetMetrics
+from fasa_cli.metrics import Confusion, Difference, SetMetrics
+from fasa_cli.results import ImageScores
 
 CURVE_AT = {threshold: index for index, threshold in enumerate(metrics.THRESHOLDS.tolist())}
 
@@ -197,13 +198,166 @@ def test_bootstrap_interval_is_repeatable_in_any_order_and_ignores_none() -> Non
     assert metrics.bootstrap_interval([*reversed(values), None]) == interval
     assert metrics.bootstrap_interval(values, seed=1) != interval
     assert metrics.bootstrap_interval([]) is None
-    assert metrics.bootstrap_interval([0.25]) == (0.25, 0.25)
+    assert metrics.bootstrap_interval([0.25]) is None
+
+
+def image(name: str, manipulated: bool, score: float, **values: float) -> ImageScores:
+    return ImageScores(name, manipulated, score, values.pop("area", 0.0), **values)
+
+
+def scored_images(seed: int, count: int = 60) -> list[ImageScores]:
+    """Informative scores with ties, and pixel F1 of the manipulated ones."""
+    generator = np.random.default_rng(seed)
+    images = []
+    for index in range(count):
+        manipulated = bool(index % 3)
+        score = round(float(np.clip(generator.normal(0.4 + 0.2 * manipulated, 0.2), 0, 1)), 1)
+        f1 = float(generator.random()) if manipulated else None
+        area = 0.0 if manipulated else float(generator.integers(0, 3)) / 100
+        images.append(image(f"{index}", manipulated, score, area=area, pixel_f1=f1))
+    return images
+
+
+def test_image_statistics_under_resampling_equal_scikit_learn_on_repeated_images() -> None:
+    images = scored_images(0)
+    statistics = metrics._ImageStatistics(images, 0.5)
+    scores = np.array([each.score for each in images])
+    truth = np.array([each.manipulated for each in images])
+    draws = next(metrics._draws(truth, seed=3))
+    values = statistics(draws)
+    for draw, value in zip(draws[:20].astype(int), values, strict=False):
+        assert draw[truth].sum() == truth.sum()  # the classes are drawn apart
+        assert draw.sum() == truth.size
+        repeated, labels = np.repeat(scores, draw), np.repeat(truth, draw)
+        expected = [
+            f1_score(labels, repeated > 0.5),
+            accuracy_score(labels, repeated > 0.5),
+            roc_auc_score(labels, repeated),
+        ]
+        assert value == pytest.approx(expected, abs=1e-9)
+
+
+def test_image_intervals_hold_the_metric_and_have_the_width_of_theory() -> None:
+    images = scored_images(1, 600)
+    intervals = metrics.image_intervals(images)
+    scores = np.array([each.score for each in images])
+    truth = np.array([each.manipulated for each in images])
+    right = (scores > 0.5) == truth
+    low, high = intervals["image_accuracy"] or (1.0, 0.0)
+    assert low < right.mean() < high
+    variances = [right[truth == kind].var() * (truth == kind).sum() for kind in (True, False)]
+    assert high - low == pytest.approx(2 * 1.96 * sum(variances) ** 0.5 / truth.size, rel=0.1)
+    low, high = intervals["image_auc"] or (1.0, 0.0)
+    assert low < roc_auc_score(truth, scores) < high
+    assert metrics.image_intervals(images[::-1]) == intervals
+
+
+def test_image_intervals_that_tell_nothing_are_none() -> None:
+    forged = [image("a", True, 0.9), image("b", True, 0.2)]
+    authentic = [image("c", False, 0.1), image("d", False, 0.8)]
+    names = ("image_f1", "image_accuracy", "image_auc")
+    both = metrics.image_intervals(forged + authentic)
+    assert None not in both.values()
+    assert metrics.image_intervals(forged)["image_auc"] is None
+    assert metrics.image_intervals(forged)["image_f1"] is not None
+    assert metrics.image_intervals(authentic)["image_f1"] is None
+    assert metrics.image_intervals(authentic)["image_accuracy"] is not None
+    assert metrics.image_intervals(forged + authentic[:1]) == dict.fromkeys(names)
+    assert metrics.image_intervals([]) == dict.fromkeys(names)
+
+
+def test_paired_differences_by_hand() -> None:
+    first = [
+        image("a", True, 0.9, pixel_f1=0.5),
+        image("b", True, 0.4, pixel_f1=0.25),
+        image("c", False, 0.6, area=0.02),
+        image("d", False, 0.1),
+    ]
+    second = [
+        image("a", True, 0.9, pixel_f1=0.75),
+        image("b", True, 0.7, pixel_f1=0.75),
+        image("c", False, 0.2),
+        image("d", False, 0.1),
+    ]
+    differences = metrics.paired_differences(first, second)
+    f1 = differences["pixel_f1"]
+    assert (f1.first, f1.second, f1.difference, f1.images) == (0.375, 0.75, 0.375, 2)
+    assert f1.interval == (0.25, 0.5)  # of two images both may be the one, or the other
+    assert differences["pixel_iou"] == Difference(None, None, None, None, 0)
+    alarms = differences["false_alarm_share"]
+    assert (alarms.first, alarms.second, alarms.difference, alarms.images) == (0.5, 0, -0.5, 2)
+    assert differences["image_accuracy"].difference == 0.5
+    assert differences["image_f1"][:2] == pytest.approx((0.5, 1))
+    assert differences["image_auc"][:3] == (0.75, 1.0, 0.25)
+    assert set(differences) == set(metrics.METRICS)
+
+
+def test_pairing_narrows_the_interval_of_a_difference() -> None:
+    first = scored_images(2)
+    better = [
+        image(
+            each.name, each.manipulated, each.score, pixel_f1=each.pixel_f1 and each.pixel_f1 + 0.1
+        )
+        for each in first
+    ]
+    difference = metrics.paired_differences(first, better)["pixel_f1"]
+    assert difference.interval == pytest.approx((0.1, 0.1))
+    alone = metrics.bootstrap_interval(each.pixel_f1 for each in first)
+    assert alone is not None
+    assert alone[1] - alone[0] > 0.1
+
+
+def test_paired_differences_of_the_same_and_in_any_order() -> None:
+    first, second = scored_images(3), scored_images(4)
+    same = metrics.paired_differences(first, first)
+    assert same["pixel_f1"].interval == (0, 0)
+    assert same["image_auc"].interval == (0, 0)
+    expected = metrics.paired_differences(first, second)
+    order = np.random.default_rng(0).permutation(len(first))
+    shuffled = metrics.paired_differences(
+        [first[index] for index in order], [second[index] for index in order]
+    )
+    assert shuffled == expected
+    back = metrics.paired_differences(second, first)["image_auc"]
+    assert back.difference == -(expected["image_auc"].difference or 0)
+
+
+def test_paired_differences_need_the_same_images() -> None:
+    with pytest.raises(ValueError, match="not of the same images"):
+        metrics.paired_differences([image("a", True, 0.5)], [image("a", False, 0.5)])
+    with pytest.raises(ValueError, match="not of the same images"):
+        metrics.paired_differences([image("a", True, 0.5)], [])
+
+
+def test_each_image_knows_its_f1_at_the_best_threshold_of_the_set() -> None:
+    collected = SetMetrics()
+    maps = [random_map(seed) for seed in range(4)]
+    for pair in maps:
+        collected.add(*pair)
+    collected.add(flat(0.2), None)
+    best = collected.scores().best_threshold
+    assert best is not None
+    values = [each.pixel_f1_best for each in collected.images()]
+    assert values == [*(metrics.pixel_f1(*pair, best) for pair in maps), None]
+    assert metrics.mean(values) == collected.scores().pixel_f1_best
+
+
+def test_every_metric_has_an_interval_around_it() -> None:
+    collected = SetMetrics()
+    for seed in range(12):
+        collected.add(*random_map(seed))
+        collected.add(np.clip(random_map(seed)[0] - 0.3, 0, 1), None)
+    scores, intervals = collected.scores(), collected.intervals()
+    assert tuple(intervals) == metrics.METRICS
+    for name, interval in intervals.items():
+        assert interval is not None
+        assert interval[0] <= getattr(scores, name) <= interval[1], name
 
 
 def test_empty_set_gives_none_not_zero() -> None:
     scores = SetMetrics().scores()
     assert (scores.images, scores.manipulated, scores.skipped) == (0, 0, 0)
-    named = {"protocol", "threshold", "images", "manipulated", "skipped"}
+    named = {"protocol", "threshold", "images", "manipulated", "skipped", "pixel_images"}
     assert {name for name, value in vars(scores).items() if value is not None} == named
     assert set(SetMetrics().intervals().values()) == {None}
 
@@ -246,8 +400,8 @@ def test_false_alarms_count_authentic_images_only() -> None:
         collected.add(probabilities, np.zeros((10, 50), bool))
     collected.add(flat(0.9), np.ones((4, 5), bool))
     scores = collected.scores()
-    assert scores.false_alarm_any_share == pytest.approx(2 / 3)
-    assert scores.false_alarm_share == pytest.approx(1 / 3)
+    assert scores.false_alarm_share == pytest.approx(2 / 3)
+    assert scores.false_alarm_large_share == pytest.approx(1 / 3)
     assert scores.false_alarm_area == pytest.approx((0 + 0.01 + 0.5) / 3)
 
 
@@ -264,7 +418,7 @@ def test_image_score_is_the_maximum_unless_given() -> None:
     probabilities[1, 1] = 0.75
     assert collected.add(probabilities, None, name="a").score == 0.75
     assert collected.add(probabilities, None, name="b", score=0.2).score == 0.2
-    assert [image.name for image in collected.images] == ["a", "b"]
+    assert [image.name for image in collected.images()] == ["a", "b"]
     assert collected.scores().image_accuracy == 0.5
 
 
@@ -287,7 +441,7 @@ def test_opensdi_leaves_wholly_generated_images_out_of_the_pixel_metrics() -> No
     collected.add(probabilities, target)
     collected.add(flat(0.9), np.ones((4, 5), bool))
     scores = collected.scores()
-    assert scores.manipulated == 2
+    assert (scores.manipulated, scores.pixel_images) == (2, 1)
     assert scores.pixel_f1 == metrics.pixel_f1(probabilities, target)
     assert scores.image_f1 == pytest.approx(1)
 

@@ -9,32 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fasa_cli.commands.display import Progress, say
+from fasa_cli.commands.options import Layout, Root
 
 if TYPE_CHECKING:
     from fasa_cli.data.checking import Report
     from fasa_cli.data.samples import Dataset
 
 EXIT_PROBLEMS = 3
-LAYOUTS = (
-    "folder, casia, columbia, coverage, nist16, imd2020, fantastic-reality, tampcoco, "
-    "json, balanced, list, parquet"
-)
 _SHOWN = 5  # problems of a kind; --json has them all
 
 app = typer.Typer(no_args_is_help=True, help="Check and look at data sets, in any known layout.")
 
 DatasetPath = Annotated[
     Path, typer.Argument(metavar="DATASET", help="A folder, a .json or .txt list, or parquet.")
-]
-Layout = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help=f"The layout: {LAYOUTS}.", show_default="what it is recognised as"
-    ),
-]
-Root = Annotated[
-    Path | None,
-    typer.Option(help="What a list's paths are relative to.", show_default="the list's folder"),
 ]
 
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 import heapq
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from fasa_cli.text import printable
+
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as RichProgress
 
     from fasa_cli.results import ScanRecord
+    from fasa_cli.tables import Mark, Table
+
+NOT_A_VERDICT = (
+    "A score says how strongly the model reacts to a region; it is not a verdict on the photo."
+)
 
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-def printable(text: str) -> str:
-    """Escape what could move the cursor, hide or reorder text: file names are anyone's input."""
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
+_BAR = 10  # characters
+_WIDTH_ELSEWHERE = 180  # columns, where there is no terminal
 
 
 def say(text: str) -> None:
@@ -64,11 +64,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    def advance(self) -> None:
-        """Count one more."""
-        self._done += 1
+    def advance(self, number: int = 1) -> None:
+        """Count one more, or several."""
+        self._done += number
         if self._bar:
-            self._bar.advance(self._bar.task_ids[0])
+            self._bar.advance(self._bar.task_ids[0], number)
         elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
             say(f"{self._done} of {self._total} {self._what}")
@@ -95,19 +95,94 @@ class Ranking:
         if len(self._heap) > self._size:
             heapq.heappop(self._heap)
 
-    def show(self) -> None:
-        """Print the table to stderr, highest score first; nothing when it is empty."""
-        from rich.console import Console
+    def show(self, screen: Console | None = None) -> None:
+        """Print the table, highest score first, to stderr unless told; nothing when it is empty."""
         from rich.table import Table
         from rich.text import Text
 
         if not self._heap:
             return
-        table = Table("score", "area", "regions", "image")
+        table = Table("score", "", "area", "regions", "image")
         for score, _, record in sorted(self._heap, reverse=True):
             area, regions = f"{record.area_fraction:.2%}", str(record.region_count)
-            table.add_row(f"{score:.4f}", area, regions, Text(printable(record.path)))
-        Console(stderr=True).print(table)
+            name = Text(printable(record.path))
+            table.add_row(f"{score:.4f}", bar(score), area, regions, name)
+        (screen or console()).print(table)
+
+
+def bar(share: float) -> str:
+    """A bar of ten characters, filled to `share`, which is in [0, 1]; never empty above 0."""
+    full, empty = "█", "·"
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        (full + empty).encode(encoding)
+    except UnicodeEncodeError:
+        full, empty = "#", "."
+    length = 0 if share <= 0 else max(1, round(share * _BAR))
+    return full * length + empty * (_BAR - length)
+
+
+def console(stderr: bool = True) -> Console:
+    """A console on stderr or stdout; into a file or a pipe it writes lines of ample width."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _WIDTH_ELSEWHERE
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def show_tables(tables: Sequence[Table], console: Console, intervals: bool = True) -> None:
+    """Print tables of metrics; notes that several in a row share stand below the last of them."""
+    from rich.text import Text
+
+    for number, table in enumerate(tables, start=1):
+        _show_table(table, console, intervals)
+        if number == len(tables) or tables[number].notes != table.notes:
+            for note in table.all_notes():
+                console.print(Text(printable(note)), soft_wrap=True)
+
+
+def _show_table(table: Table, console: Console, intervals: bool) -> None:
+    """Each block under its title, and what is too wide in parts."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    def style(text: str, mark: Mark | None) -> str:
+        styles = {"best": f"[bold]{text}[/]", "second": f"[underline]{text}[/]"}
+        return styles[mark] if mark else text
+
+    console.print(Text(printable(table.title), style="bold"))
+    for block in table.blocks:
+        rows = list(table.texts(block, style, intervals))
+        for start, end, width in _parts(table, console.width, intervals):
+            drawn = RichTable(title=Text(printable(block.title)), title_justify="left")
+            drawn.add_column("")
+            for column in table.columns[start:end]:
+                heading = "\n".join(map(printable, filter(None, (column.group, column.heading))))
+                drawn.add_column(Text(heading), justify="right", no_wrap=True)
+            for name, *cells in rows:
+                marked = (Text.from_markup(cell) for cell in cells[start:end])
+                drawn.add_row(Text(printable(name)), *marked)
+            console.print(drawn, width=max(width, console.width), crop=False)
+
+
+def _parts(table: Table, available: int, intervals: bool) -> Iterator[tuple[int, int, int]]:
+    """Columns from where to where fit side by side, groups kept together, and how wide they are."""
+    plain = [row for block in table.blocks for row in table.texts(block, lambda t, _: t, intervals)]
+    columns = [["", *(row[0] for row in plain)]]
+    for index, column in enumerate(table.columns, start=1):
+        columns.append([column.group, column.heading, *(row[index] for row in plain)])
+    names, *widths = [max(map(len, texts)) + 3 for texts in columns]  # 3 for the frame
+    start = end = 0
+    used = names + 1
+    for _, span in table.groups():
+        own = sum(widths[end : end + span])
+        if end > start and used + own > available:
+            yield start, end, used
+            start, used = end, names + 1
+        end, used = end + span, used + own
+    if end > start:
+        yield start, end, used
 
 
 def by_kind(counts: dict[str, int]) -> str:

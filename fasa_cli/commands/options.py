@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,18 @@ _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?::(\d+))?")
 _LIST = re.compile(r"-?\d+(,-?\d+)*")
 _MOST_VALUES = 10_000  # a slip such as 0..100000000 must not fill the memory
 
+# Named here too, because reading them from where they live would load heavy libraries for --help.
+LAYOUTS = (
+    "folder, casia, columbia, coverage, nist16, imd2020, fantastic-reality, tampcoco, "
+    "json, balanced, list, parquet"
+)
+PROTOCOLS = ("native", "benco", "opensdi")
 
-def parse_range(text: str, default_step: int) -> tuple[int, ...]:
-    """Read `50..100` (by `default_step`), `50..100:5` (by 5) or `0,3,7`; both ends belong to it.
+
+def parse_range(text: str, default: int | Sequence[int]) -> tuple[int, ...]:
+    """Read `50..100`, `50..100:5` (by 5) or `0,3,7`; both ends belong to it.
+
+    A range without a step goes by `default`, or takes those of several defaults that lie in it.
 
     Raises:
         typer.BadParameter: the text has none of these forms, or the range is empty.
@@ -28,13 +38,24 @@ def parse_range(text: str, default_step: int) -> tuple[int, ...]:
             f"{text!r} is no range; write 50..100, 50..100:5 (first..last:step) or 0,3,7"
         )
     first, last = int(match[1]), int(match[2])
-    step = int(match[3]) if match[3] else default_step
+    if not isinstance(default, int) and not match[3]:
+        if not (chosen := tuple(value for value in default if first <= value <= last)):
+            raise typer.BadParameter(f"{text!r} holds no usual value; write them out, as in 0,3,7")
+        return chosen
+    step = int(match[3]) if match[3] else default
+    assert isinstance(step, int)
     if step < 1 or first > last:
         raise typer.BadParameter(f"{text!r} is empty; write first..last:step with first <= last")
     values = range(first, last + 1, step)
     if len(values) > _MOST_VALUES:
         raise typer.BadParameter(f"{text!r} has {len(values)} values; take a larger step")
     return tuple(values)
+
+
+def _check_protocol(name: str) -> str:
+    if name not in PROTOCOLS:
+        raise typer.BadParameter(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    return name
 
 
 def _check_device(name: str) -> str:
@@ -67,6 +88,24 @@ Device = Annotated[
         metavar="auto|cuda|cuda:N|mps|cpu",
         callback=_check_device,
         help="Where the model runs; auto takes cuda, then mps, then cpu.",
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help=f"The layout: {LAYOUTS}.", show_default="what it is recognised as"
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="What a list's paths are relative to.", show_default="the list's folder"),
+]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(PROTOCOLS),
+        callback=_check_protocol,
+        help="How images are scored: at their own size, or at 512 x 512 as in the papers.",
     ),
 ]
 Threshold = Annotated[

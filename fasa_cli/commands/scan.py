@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fasa_cli.commands.display import Progress, Ranking, by_kind, printable, say
+from fasa_cli.commands.display import NOT_A_VERDICT, Progress, Ranking, by_kind, printable, say
 from fasa_cli.commands.options import Device, EncoderWeights, Threshold, Weights
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _show_summary(summary: ScanSummary, out: Path) -> None:
     if summary.failed:
         say(f"why inputs failed is in {out / '_fasa' / 'errors.jsonl'}")
     say(f"masks are in {out}, records in {out / '_fasa'}")
-    say("A score says how strongly the model reacts to a region; it is not a verdict on the photo.")
+    say(NOT_A_VERDICT)
 
 
 def _exit_code(summary: ScanSummary, fail_on: float | None) -> int:

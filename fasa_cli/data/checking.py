@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 
 from fasa_cli.data.lists import BalancedDataset
-from fasa_cli.data.samples import Dataset, Problem, Sample, SampleError
+from fasa_cli.data.samples import Dataset, Problem, Sample, SampleError, readable
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ def _samples(
     dataset: Dataset, problems: list[Problem], advance: Callable[[], None]
 ) -> Iterator[Sample]:
     for member in _members(dataset):
-        for index in range(len(member)):
-            try:
-                yield member[index]
-            except SampleError as error:
-                problems.append(Problem(error.kind, str(error)))
+        for sample in readable(member):
+            if isinstance(sample, SampleError):
+                problems.append(Problem(sample.kind, str(sample)))
+            else:
+                yield sample
             advance()
 
 

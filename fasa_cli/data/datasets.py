@@ -22,7 +22,17 @@ from pathlib import Path
 from fasa_cli.data.layouts import LAYOUTS, recognise
 from fasa_cli.data.lists import BalancedDataset, list_json, list_text, read_json
 from fasa_cli.data.parquet import ParquetDataset
-from fasa_cli.data.samples import Dataset, Entry, FolderDataset, Listing, Problem, Sample, refuse
+from fasa_cli.data.samples import (
+    Dataset,
+    Entry,
+    FolderDataset,
+    Listing,
+    Problem,
+    Sample,
+    SampleError,
+    readable,
+    refuse,
+)
 from fasa_cli.errors import ConfigError, DatasetError
 
 __all__ = [
@@ -32,9 +42,11 @@ __all__ = [
     "FolderDataset",
     "Problem",
     "Sample",
+    "SampleError",
     "find_layout",
     "read_dataset",
     "read_folder",
+    "readable",
 ]
 
 LAYOUT_NAMES = (*LAYOUTS, "json", "balanced", "list", "parquet")

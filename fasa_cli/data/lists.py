@@ -34,6 +34,11 @@ class BalancedDataset:
     seed: int = 0
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of all members."""
+        return tuple(path for member in self.members for path in member.files)
+
     def __len__(self) -> int:
         return self.draws * len(self.members)
 

@@ -46,6 +46,7 @@ class ParquetDataset:
                 (path, group, metadata.row_group(group).num_rows)
                 for group in range(metadata.num_row_groups)
             ]
+        self.files = tuple(files)
         self._ends = list(accumulate(rows for _, _, rows in self._groups))
         self._held: tuple[int, Any] | None = None
 

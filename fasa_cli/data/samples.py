@@ -80,6 +80,11 @@ class Dataset(Protocol):
     @property
     def problems(self) -> tuple[Problem, ...]: ...
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that samples are read from, in a fixed order."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
@@ -105,6 +110,12 @@ class FolderDataset:
         """The data set's title, or the name of the root folder."""
         return self.title or self.root.resolve().name
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Each image, its mask after it."""
+        pairs = ((entry.image, entry.mask) for entry in self.entries)
+        return tuple(path for pair in pairs for path in pair if path)
+
     def __len__(self) -> int:
         return len(self.entries)
 
@@ -126,6 +137,15 @@ class FolderDataset:
     def __iter__(self) -> Iterator[Sample]:
         """Read the samples one by one; none is kept."""
         return (self[index] for index in range(len(self)))
+
+
+def readable(dataset: Dataset) -> Iterator[Sample | SampleError]:
+    """The samples one by one, and in the place of one that cannot be used the reason."""
+    for index in range(len(dataset)):
+        try:
+            yield dataset[index]
+        except SampleError as error:
+            yield error
 
 
 def refuse(problems: Iterable[Problem]) -> None:

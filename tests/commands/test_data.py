@@ -75,8 +75,10 @@ def test_2_a_picture_of_another_kind(tmp_path: Path) -> None:
     assert fasa_data("show", EXAMPLES, "--out", tmp_path / "sheet.gif").exit_code == 2
 
 
-def test_help_names_every_layout() -> None:
-    from fasa_cli.commands.data import LAYOUTS
+def test_help_names_every_layout_and_protocol() -> None:
+    from fasa_cli.commands.options import LAYOUTS, PROTOCOLS
     from fasa_cli.data.datasets import LAYOUT_NAMES
+    from fasa_cli.metrics import PROTOCOLS as KNOWN
 
     assert sorted(LAYOUTS.split(", ")) == sorted(LAYOUT_NAMES)
+    assert tuple(KNOWN) == PROTOCOLS

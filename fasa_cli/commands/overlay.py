@@ -1,0 +1,142 @@
+"""fasa overlay: pictures of what was found, from a saved scan or from photos at once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fasa_cli.commands.display import Progress, say
+from fasa_cli.commands.options import Device, EncoderWeights, Weights
+from fasa_cli.commands.scan import EXIT_INCOMPLETE, EXIT_NO_IMAGE
+
+if TYPE_CHECKING:
+    from fasa_cli.overlays import Job
+    from fasa_cli.results import Failure
+
+
+class Style(str, Enum):
+    """What is drawn."""
+
+    heat = "heat"
+    contour = "contour"
+    side = "side"
+    mask = "mask"
+
+
+class Colormap(str, Enum):
+    """Colours of the heat map; all are even to the eye and safe for the colour-blind."""
+
+    viridis = "viridis"
+    cividis = "cividis"
+    magma = "magma"
+    inferno = "inferno"
+
+
+class Format(str, Enum):
+    """File formats of pictures."""
+
+    png = "png"
+    jpg = "jpg"
+    webp = "webp"
+
+
+def overlay(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE... | SCAN_RUN", help="Photos, folders, globs; or one folder of a scan."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="P", help="A folder; or, for one photo, a .png, .jpg or .webp.")
+    ],
+    style: Annotated[
+        Style | None,
+        typer.Option(
+            help="Heat map and contour, contour alone, photo and heat map, or the bare mask.",
+            show_default="heat, or contour where a scan kept masks only",
+        ),
+    ] = None,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the heat map.")] = 0.5,
+    colormap: Annotated[Colormap, typer.Option(help="Colours.")] = Colormap.viridis,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Where the contour runs.", show_default="the scan's, else 0.5"
+        ),
+    ] = None,
+    scale_bar: Annotated[
+        bool, typer.Option("--scale/--no-scale", help="A scale bar below heat maps.")
+    ] = True,
+    format: Annotated[
+        Format, typer.Option("--format", help="Of the pictures in a folder.")
+    ] = Format.png,
+    weights: Weights = None,
+    encoder_weights: EncoderWeights = None,
+    device: Device = "auto",
+) -> None:
+    """Draw heat maps, contours or masks over photos, pixel for pixel at the photos' own size.
+
+    From the folder of a scan, nothing is computed again; from photos, the model runs. Exit codes
+    are those of fasa scan.
+    """
+    from fasa_cli.overlays import ENCODERS, Look, write_overlay
+    from fasa_cli.saved_run import is_saved_run
+
+    look = Look(style and style.value, alpha, colormap.value, scale_bar)
+    saved = len(inputs) == 1 and is_saved_run(Path(inputs[0]))
+    jobs, failures = (
+        _saved_jobs(inputs[0], threshold)
+        if saved
+        else _photo_jobs(inputs, out, threshold, weights, encoder_weights, device)
+    )
+    is_file = out.suffix.lower() in ENCODERS and not out.is_dir()
+    if is_file and len(jobs) > 1:
+        raise typer.BadParameter(f"{out} is one file for {len(jobs)} photos; name a folder")
+    suffix = out.suffix.lower() if is_file else f".{format.value}"
+    with Progress(len(jobs), "pictures") as progress:
+        for job in jobs:
+            made = write_overlay(job, out, suffix, look)
+            progress.advance()
+            if not isinstance(made, Path):
+                failures.append(made)
+    for failure in failures:
+        say(f"failed: {failure.path}: {failure.reason}")
+    say(f"{len(jobs) + len(failures)} photos, {len(failures)} failed; pictures are in {out}")
+    raise typer.Exit(EXIT_INCOMPLETE if failures else 0)
+
+
+def _saved_jobs(folder: str, threshold: float | None) -> tuple[list[Job], list[Failure]]:
+    from fasa_cli.overlays import run_jobs
+    from fasa_cli.saved_run import SavedRun
+
+    jobs = list(run_jobs(SavedRun(Path(folder)), threshold))
+    if not jobs:
+        say(f"{folder}: the scan has no result to draw")
+        raise typer.Exit(EXIT_NO_IMAGE)
+    return jobs, []
+
+
+def _photo_jobs(
+    inputs: list[str],
+    out: Path,
+    threshold: float | None,
+    weights: Path | None,
+    encoder_weights: str | None,
+    device: str,
+) -> tuple[list[Job], list[Failure]]:
+    from fasa_cli.assets import shipped_weights
+    from fasa_cli.discovery import discover
+    from fasa_cli.overlays import photo_jobs
+    from fasa_cli.predictor import Predictor
+
+    found = discover(inputs, out)
+    if not found.sources and not found.failures:
+        say("no image found; name photos, folders with photos, or the folder of a scan")
+        raise typer.Exit(EXIT_NO_IMAGE)
+    predictor = Predictor.from_checkpoint(weights or shipped_weights(), device, encoder_weights)
+    jobs = list(photo_jobs(predictor, found, 0.5 if threshold is None else threshold))
+    return jobs, list(found.failures)

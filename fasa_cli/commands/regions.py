@@ -1,0 +1,55 @@
+"""fasa regions: the regions of a saved scan, for other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fasa_cli.commands.display import say
+
+if TYPE_CHECKING:
+    from fasa_cli.results import ScanRecord
+
+
+class Format(str, Enum):
+    """File formats of regions."""
+
+    coco = "coco"
+    geojson = "geojson"
+
+
+def regions(
+    run: Annotated[Path, typer.Argument(metavar="SCAN_RUN", help="The folder of a scan.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .json or .geojson file.")],
+    format: Annotated[
+        Format | None,
+        typer.Option("--format", show_default="geojson for .geojson, else coco", help="Format."),
+    ] = None,
+) -> None:
+    """Write the regions of a scan as COCO JSON (compressed RLE) or as GeoJSON-style polygons.
+
+    Both have each region's area, box, mean and peak score, and keep its holes.
+    """
+    from fasa_cli.region_export import coco_lines, geojson_lines
+    from fasa_cli.reporting import write_lines
+    from fasa_cli.saved_run import SavedRun
+
+    saved = SavedRun(run)
+    chosen = format or (Format.geojson if out.suffix.lower() == ".geojson" else Format.coco)
+    lines = coco_lines if chosen is Format.coco else geojson_lines
+    listed = total = 0
+
+    def counted() -> Iterator[ScanRecord]:
+        nonlocal listed, total
+        for record in saved.records():
+            listed += len(record.regions)
+            total += record.region_count
+            yield record
+
+    write_lines(out, lines(counted(), saved.threshold))
+    left_out = f"; {total - listed} small ones, which records only count, left out"
+    say(f"{listed} regions in {out}" + (left_out if total > listed else ""))

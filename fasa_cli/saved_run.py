@@ -1,0 +1,148 @@
+"""A scan's folder, read again: its records, its maps, and the photos it is about.
+
+Nothing is taken on trust: a photo or map counts only while its bytes have the recorded hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fasa_cli.discovery import RUN_FOLDER
+from fasa_cli.errors import ImageError, OutputError
+from fasa_cli.images import decode_image
+from fasa_cli.reporting import (
+    SCHEMA_VERSION,
+    read_failures,
+    read_results,
+    read_skipped,
+)
+from fasa_cli.results import DecodedImage, Failure, ScanRecord, Skipped
+
+
+def is_saved_run(folder: Path) -> bool:
+    """Whether a folder holds the results of a scan."""
+    return (folder / RUN_FOLDER / "run.json").is_file()
+
+
+class SavedRun:
+    """The results of `fasa scan --out OUT`.
+
+    `description` is `run.json`; `threshold` is the scan's.
+    """
+
+    def __init__(self, out: Path) -> None:
+        """
+        Raises:
+            OutputError: the folder holds no scan, or one of another version.
+        """
+        path = out / RUN_FOLDER / "run.json"
+        try:
+            self.description: dict[str, Any] = json.loads(path.read_bytes())
+            self.threshold = float(self.description["config"]["threshold"])
+            schema = self.description["schema_version"]
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{out}: holds no scan; name the folder that fasa scan --out wrote"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{path}: cannot be read ({error}); scan again") from error
+        if schema != SCHEMA_VERSION:
+            raise OutputError(
+                f"{path}: is of schema {schema}, not {SCHEMA_VERSION}; use the fasa that wrote it"
+            )
+        self.out = out
+        self._folder = out / RUN_FOLDER
+
+    def records(self) -> Iterator[ScanRecord]:
+        """One record per analysed photo, in the scan's order.
+
+        Raises:
+            OutputError: `results.jsonl` is missing or damaged.
+        """
+        return read_results(self._folder / "results.jsonl")
+
+    def failures(self) -> Iterator[Failure]:
+        """What could not be analysed.
+
+        Raises:
+            OutputError: `errors.jsonl` is missing or damaged.
+        """
+        return read_failures(self._folder / "errors.jsonl")
+
+    def skipped(self) -> Iterator[Skipped]:
+        """What the scan left out.
+
+        Raises:
+            OutputError: `skipped.jsonl` is missing or damaged.
+        """
+        return read_skipped(self._folder / "skipped.jsonl")
+
+    def read_photo(self, record: ScanRecord) -> tuple[DecodedImage, bytes]:
+        """The photo of a record, decoded as it was scanned, and its file's bytes.
+
+        Relative paths are looked up from where the scan was started, then from here.
+
+        Raises:
+            ImageError: it is gone, has changed, or cannot be read.
+        """
+        data = self._photo_bytes(record)
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise ImageError(f"{record.path}: has changed since the scan; scan it again")
+        return decode_image(data, record.path), data
+
+    def _photo_bytes(self, record: ScanRecord) -> bytes:
+        started_in = Path(str(self.description.get("folder") or "."))
+        try:
+            try:
+                return (started_in / record.path).read_bytes()
+            except FileNotFoundError:
+                return Path(record.path).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(
+                f"{record.path}: the scanned photo cannot be read ({reason}); "
+                "put it back where it was, or scan again"
+            ) from error
+
+    def read_probabilities(self, record: ScanRecord) -> np.ndarray | None:
+        """H x W float32 in [0, 1], as the scan wrote it; None when it wrote masks only.
+
+        Raises:
+            ImageError: the map is gone, or is not what the scan wrote.
+        """
+        if "probabilities" not in record.outputs:
+            return None
+        levels = self._read_output(record, "probabilities")
+        return levels.astype(np.float32) / np.float32(65535)
+
+    def read_mask(self, record: ScanRecord) -> np.ndarray:
+        """H x W bool, as the scan wrote it.
+
+        Raises:
+            ImageError: the mask is gone, or is not what the scan wrote.
+        """
+        return self._read_output(record, "mask") > 127
+
+    def _read_output(self, record: ScanRecord, kind: str) -> np.ndarray:
+        path = Path(record.outputs[kind])
+        target = self.out / path
+        if path.is_absolute() or ".." in path.parts:  # records are a file that anyone can edit
+            raise ImageError(f"{target}: lies outside the scan's folder; scan again")
+        try:
+            data = target.read_bytes()
+        except OSError as error:
+            raise ImageError(f"{target}: cannot be read ({error.strerror}); scan again") from error
+        if hashlib.sha256(data).hexdigest() != record.outputs_sha256.get(kind):
+            raise ImageError(f"{target}: is not what the scan wrote; scan again")
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        width, height = record.display_size
+        if pixels is None or pixels.shape != (height, width):
+            raise ImageError(f"{target}: is no map of {width} x {height} pixels; scan again")
+        return pixels
