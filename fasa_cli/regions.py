@@ -227,6 +227,4 @@ def _closed(path: list[tuple[int, int]], left: int, top: int) -> Ring:
 
 
 def _signed_area(ring: Ring) -> int:
-    return sum(
-        x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(ring, ring[1:], strict=False)
-    )
+    return sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))

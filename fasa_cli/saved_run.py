@@ -60,6 +60,14 @@ class SavedRun:
         self.out = out
         self._folder = out / RUN_FOLDER
 
+    def __len__(self) -> int:
+        """How many photos were analysed.
+
+        Raises:
+            OutputError: `results.jsonl` is missing.
+        """
+        return sum(1 for _ in self.records())
+
     def records(self) -> Iterator[ScanRecord]:
         """One record per analysed photo, in the scan's order.
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from fasa_cli.config import TINY
+from fasa_cli.discovery import discover
+from fasa_cli.results import Prediction
 
 # The models of tests are so small that on a busy machine threads mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,6 +27,47 @@ def write_photo(path: Path, seed: int = 0, size: tuple[int, int] = (40, 32)) -> 
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
+
+
+@dataclass(frozen=True)
+class Weights:
+    path: Path | None = None
+    sha256: str = "0" * 64
+    preset: str = "tiny"
+    parameters: int = 1
+
+
+class RedPredictor:
+    """Finds red. `before` is called with the images of every batch."""
+
+    device = "cpu"
+    config = TINY
+
+    def __init__(self, sha256: str = "0" * 64) -> None:
+        self.weights = Weights(sha256=sha256)
+        self.calls = 0
+        self.images = 0
+        self.before: Callable[[Sequence[np.ndarray]], None] = lambda images: None
+
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        self.calls += 1
+        self.before(images)
+        self.images += len(images)
+        return [self._predict(image) for image in images]
+
+    def _predict(self, image: np.ndarray) -> Prediction:
+        probabilities = image[:, :, 0].astype(np.float32) / 255
+        return Prediction(probabilities, float(probabilities.max()), image.shape[1::-1])
+
+
+def scan_red(*inputs: str, out: str = "masks", **options: Any) -> Path:
+    """A scan with `RedPredictor`, written to the folder `out`."""
+    from fasa_cli.scanning import ScanOptions, scan
+
+    folder = Path(out)
+    found = discover(inputs or ("photos",), folder)
+    scan(RedPredictor(), found, ScanOptions(folder, **options), ["fasa", "scan", *inputs])  # type: ignore[arg-type]
+    return folder
 
 
 @pytest.fixture(scope="session")

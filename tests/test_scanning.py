@@ -7,53 +7,20 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from conftest import write_photo
+from conftest import RedPredictor, write_photo
 
 from fasa_cli import scanning
-from fasa_cli.config import TINY
 from fasa_cli.discovery import discover
 from fasa_cli.errors import OutputError
 from fasa_cli.images import read_image
 from fasa_cli.results import Failure, Prediction
 from fasa_cli.scanning import Outcome, ScanOptions, ScanSummary, scan
-
-
-@dataclass(frozen=True)
-class Weights:
-    path: Path | None = None
-    sha256: str = "0" * 64
-    preset: str = "tiny"
-    parameters: int = 1
-
-
-class RedPredictor:
-    """Finds red. `before` is called with the images of every batch."""
-
-    device = "cpu"
-    config = TINY
-
-    def __init__(self, sha256: str = "0" * 64) -> None:
-        self.weights = Weights(sha256=sha256)
-        self.calls = 0
-        self.images = 0
-        self.before: Callable[[Sequence[np.ndarray]], None] = lambda images: None
-
-    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        self.calls += 1
-        self.before(images)
-        self.images += len(images)
-        return [self._predict(image) for image in images]
-
-    def _predict(self, image: np.ndarray) -> Prediction:
-        probabilities = image[:, :, 0].astype(np.float32) / 255
-        return Prediction(probabilities, float(probabilities.max()), image.shape[1::-1])
 
 
 @pytest.fixture(autouse=True)

@@ -117,3 +117,10 @@ Threshold = Annotated[
         help="A pixel is marked when its probability is above this.",
     ),
 ]
+Redact = Annotated[
+    str,
+    typer.Option(
+        metavar="paths,gps|none",
+        help="What an HTML report leaves out: absolute paths, positions in photos.",
+    ),
+]

@@ -105,7 +105,8 @@ def overlay(
                 failures.append(made)
     for failure in failures:
         say(f"failed: {failure.path}: {failure.reason}")
-    say(f"{len(jobs) + len(failures)} photos, {len(failures)} failed; pictures are in {out}")
+    drawn = len(jobs) - sum(failure.stage == "overlay" for failure in failures)
+    say(f"pictures drawn: {drawn}, failed: {len(failures)}" + (f"; in {out}" if drawn else ""))
     raise typer.Exit(EXIT_INCOMPLETE if failures else 0)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fasa_cli.commands.display import NOT_A_VERDICT, Progress, Ranking, by_kind, printable, say
-from fasa_cli.commands.options import Device, EncoderWeights, Threshold, Weights
+from fasa_cli.commands.html import check_report, write_report
+from fasa_cli.commands.options import Device, EncoderWeights, Redact, Threshold, Weights
 
 if TYPE_CHECKING:
     from fasa_cli.discovery import Discovery
@@ -36,6 +37,14 @@ Probabilities = Annotated[
     bool, typer.Option("--probabilities", "--prob", help="Also write 16-bit probability maps.")
 ]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Also write the photos with heat maps.")]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Also write one HTML file with all results, and with --probabilities.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Results on stdout as JSON Lines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the images and masks; do nothing.")]
 FailOn = Annotated[
@@ -58,6 +67,8 @@ def scan(
     batch: Batch = None,
     probabilities: Probabilities = False,
     overlay: Overlay = False,
+    report_file: ReportFile = None,
+    redact: Redact = "paths,gps",
     json: Json = False,
     dry_run: DryRun = False,
     fail_on: FailOn = None,
@@ -71,6 +82,8 @@ def scan(
     130 interrupted.
     """
     found = _discover(inputs or [], files_from, null, out)
+    if report_file:
+        check_report(report_file, redact)
     if dry_run:
         _show_plan(found, out, json)
         raise typer.Exit(EXIT_INCOMPLETE if found.failures else 0)
@@ -85,7 +98,8 @@ def scan(
     preset, sha256 = predictor.weights.preset, predictor.weights.sha256
     say(f"{len(found.sources)} images; weights {preset} {sha256[:12]} on {predictor.device}")
     batch = batch or (8 if predictor.device.type == "cuda" else 1)
-    options = scanning.ScanOptions(out, threshold, probabilities, overlay, batch, overwrite)
+    maps = probabilities or report_file is not None
+    options = scanning.ScanOptions(out, threshold, maps, overlay, batch, overwrite)
     ranking = Ranking(top)
 
     def report(outcome: Outcome) -> None:
@@ -104,6 +118,8 @@ def scan(
     _show_summary(summary, out)
     if summary.status == "interrupted":
         raise KeyboardInterrupt
+    if report_file:
+        write_report(out, report_file, redact)
     raise typer.Exit(_exit_code(summary, fail_on))
 
 

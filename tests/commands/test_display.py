@@ -7,14 +7,7 @@ import sys
 import pytest
 
 from fasa_cli.commands import display
-from fasa_cli.commands.display import Progress, by_kind, printable
-
-
-def test_printable_keeps_text_and_escapes_what_acts() -> None:
-    assert printable("фото 1 [red].jpg") == "фото 1 [red].jpg"
-    assert printable("a\nb\t\x1b[2J\u202e\udcff\U000e0001") == (
-        "a\\nb\\t\\x1b[2J\\u202e\\udcff\\U000e0001"
-    )
+from fasa_cli.commands.display import Progress, by_kind
 
 
 def test_progress_is_plain_lines_without_a_terminal(

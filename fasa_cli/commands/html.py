@@ -1,0 +1,45 @@
+"""What `fasa scan --report` and `fasa report` share: writing a scan's HTML report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from fasa_cli.commands.display import Progress, say
+
+
+def check_report(out: Path, redact: str) -> None:
+    """Refuse a report that could not be written before the work that it is to show.
+
+    Raises:
+        typer.BadParameter: `out` is a folder, or its folder is missing.
+        ConfigError: `redact` has other words than `paths`, `gps` and `none`.
+    """
+    from fasa_cli.html_report import parse_redactions
+
+    parse_redactions(redact)
+    if out.is_dir() or not out.parent.is_dir():
+        reason = "is a folder" if out.is_dir() else "has no folder to lie in"
+        raise typer.BadParameter(f"{out} {reason}; name a file such as report.html")
+
+
+def write_report(run: Path, out: Path, redact: str) -> None:
+    """Write the HTML report of the scan in `run` and say what is in it.
+
+    Raises:
+        ConfigError: `redact` has other words than `paths`, `gps` and `none`.
+        OutputError: there is no scan, or the report cannot be written.
+    """
+    from fasa_cli.html_report import MOST_ROWS, parse_redactions, write_html_report
+    from fasa_cli.saved_run import SavedRun
+
+    hidden = parse_redactions(redact)
+    with Progress(min(len(SavedRun(run)), MOST_ROWS), "photos in the report") as progress:
+        summary = write_html_report(run, out, hidden, advance=progress.advance)
+    say(
+        f"report: {out}, {summary.bytes / 1e6:.1f} MB; of {summary.photos} photos "
+        f"{summary.listed} listed, {summary.thumbnails} pictured, {summary.previews} in large"
+    )
+    if summary.unreadable:
+        say(f"{summary.unreadable} photos are gone or have changed; their pictures are missing")
