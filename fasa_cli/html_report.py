@@ -135,7 +135,18 @@ class _Page:
         failures = list(islice(self._run.failures(), _MOST_FAILURES))
         self._failure_count = sum(1 for _ in self._run.failures())
         records = self._most_suspicious()
-        self._bytes = len(head) + len(tail) + 400 * len(failures)
+        data: dict[str, Any] = {
+            "made": _now(),
+            "version": __version__,
+            "redacted": sorted(self._redact),
+            "threshold": self._run.threshold,
+            "status": str(self._run.description.get("status")),
+            "remaining": (self._run.description.get("counts") or {}).get("remaining", 0),
+            "run": self._provenance(),
+            "failures": [self._failure(failure) for failure in failures],
+            "gradient": _gradient(),
+        }
+        self._bytes = len(head) + len(tail) + len(_embedded(data)) + 1000
         self._bytes += sum(map(_row_bytes, records))
         with ThreadPoolExecutor(_THREADS) as pool:
             waiting = iter(records)
@@ -144,28 +155,17 @@ class _Page:
                 for prepared in pool.map(self._prepare, chunk, wanted):
                     yield from self._placed(prepared)
                     self._advance()
-        data = {
-            "made": _now(),
-            "version": __version__,
-            "redacted": sorted(self._redact),
-            "threshold": self._run.threshold,
-            "status": str(self._run.description.get("status")),
-            "remaining": (self._run.description.get("counts") or {}).get("remaining", 0),
-            "run": self._provenance(),
-            "photos": self._photos,
-            "failures": [self._failure(failure) for failure in failures],
-            "counts": {
-                "photos": self._photo_count,
-                "marked": self._marked,
-                "failures": self._failure_count,
-                "skipped": Counter(skipped.kind for skipped in self._run.skipped()),
-                "unlisted": self._photo_count - len(records),
-                "unlisted_failures": self._failure_count - len(failures),
-                "thumbnails": self._thumbnails,
-                "previews": self._previews,
-                "unreadable": self._unreadable,
-            },
-            "gradient": _gradient(),
+        data["photos"] = self._photos
+        data["counts"] = {
+            "photos": self._photo_count,
+            "marked": self._marked,
+            "failures": self._failure_count,
+            "skipped": Counter(skipped.kind for skipped in self._run.skipped()),
+            "unlisted": self._photo_count - len(records),
+            "unlisted_failures": self._failure_count - len(failures),
+            "thumbnails": self._thumbnails,
+            "previews": self._previews,
+            "unreadable": self._unreadable,
         }
         yield f'<script type="application/json" id="data">{_embedded(data)}</script>\n'
         yield tail
@@ -239,23 +239,26 @@ class _Page:
         row = self._row(prepared)
         self._bytes += len(_embedded(row)) - _row_bytes(prepared.record)
         pictures = {"t": prepared.thumbnail, "p": prepared.preview, "h": prepared.heat}
+        more = sum(map(len, prepared.outlines)) + 3 * len(prepared.outlines)
         for kind, picture in pictures.items():
-            block = self._fits(f"{kind}{number}", picture) if picture else ""
+            block = self._fits(f"{kind}{number}", picture, more) if picture else ""
             if not block:  # the larger ones make no sense without the smaller
                 break
             yield block
             row["pictures"] += kind
+            row["outlines"], more = prepared.outlines, 0
         self._thumbnails += "t" in row["pictures"]
         self._previews += "p" in row["pictures"]
         self._unreadable += prepared.thumbnail is None and prepared.problem is not None
         self._photos.append(row)
 
-    def _fits(self, name: str, picture: bytes) -> str:
+    def _fits(self, name: str, picture: bytes, more: int) -> str:
+        """The element that holds a picture, or nothing when it and `more` bytes are too much."""
         text = base64.b64encode(picture).decode("ascii")
         block = f'<script type="text/plain" id="{name}">{text}</script>\n'
-        if self._bytes + len(block) > self._max_bytes:
+        if self._bytes + len(block) + more > self._max_bytes:
             return ""
-        self._bytes += len(block)
+        self._bytes += len(block) + more
         return block
 
     # --- Words ---
@@ -269,7 +272,7 @@ class _Page:
             "area": record.area_fraction,
             "regions": [_region(region) for region in record.regions[:_LISTED_REGIONS]],
             "region_count": record.region_count,
-            "outlines": prepared.outlines,
+            "outlines": [],
             "pictures": "",
             "format": record.format,
             "bytes": record.bytes,
@@ -451,7 +454,7 @@ def _embedded(data: Any) -> str:
 
 def _row_bytes(record: ScanRecord) -> int:
     """About what a record takes as JSON."""
-    return 900 + 2 * len(record.path) + 250 * min(len(record.regions), _LISTED_REGIONS)
+    return 1000 + 2 * len(record.path) + 90 * min(len(record.regions), _LISTED_REGIONS)
 
 
 def _region(region: Region) -> dict[str, Any]:
@@ -479,28 +482,35 @@ def _outlines(record: ScanRecord, side: int, most: int) -> list[str]:
     They get coarser until they have `most` characters at most.
     """
     regions = [region for region in record.regions[:_LISTED_REGIONS] if region.rle]
-    masks = [region_mask(record, region) for region in regions]
+    shapes = [_rings(region_mask(record, region)) for region in regions]
     coarse = max(1.0, max(record.display_size) / side)
     while True:
         paths = [
-            _svg_path(mask, region.box, coarse) for mask, region in zip(masks, regions, strict=True)
+            _svg_path(rings, region.box, coarse)
+            for rings, region in zip(shapes, regions, strict=True)
         ]
         if sum(map(len, paths)) <= most or coarse > max(record.display_size):
             return paths
         coarse *= 2
 
 
-def _svg_path(mask: np.ndarray, box: tuple[int, int, int, int], coarse: float) -> str:
+def _rings(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """(area, points) of the outer and inner contours of a region, largest first."""
+    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return sorted(((cv2.contourArea(ring), ring) for ring in rings), key=lambda r: -r[0])
+
+
+def _svg_path(
+    rings: list[tuple[float, np.ndarray]], box: tuple[int, int, int, int], coarse: float
+) -> str:
     """The outline of a region and of its holes, to within about `coarse` pixels.
 
     OpenCV's contours run through the centres of pixels, hence the halves.
     """
-    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    largest = max(rings, key=cv2.contourArea)
     pieces = []
-    for ring in rings:
-        if ring is not largest and cv2.contourArea(ring) < coarse**2:
-            continue
+    for number, (area, ring) in enumerate(rings):
+        if number and area < coarse**2:
+            break
         points = cv2.approxPolyDP(ring, 0.5 * coarse, True)[:, 0] + (box[0] + 0.5, box[1] + 0.5)
         places = [f"{x:g} {y:g}" for x, y in points.tolist()]
         pieces.append(f"M{'L'.join(places)}Z")

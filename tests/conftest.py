@@ -55,6 +55,9 @@ class RedPredictor:
         self.images += len(images)
         return [self._predict(image) for image in images]
 
+    def predict(self, image: np.ndarray) -> Prediction:
+        return self.predict_batch([image])[0]
+
     def _predict(self, image: np.ndarray) -> Prediction:
         probabilities = image[:, :, 0].astype(np.float32) / 255
         return Prediction(probabilities, float(probabilities.max()), image.shape[1::-1])

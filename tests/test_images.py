@@ -24,6 +24,7 @@ from fasa_cli.images import (
     encode_mask,
     encode_png,
     encode_probabilities,
+    encode_webp,
     read_image,
     sniff_format,
     write_atomically,
@@ -785,6 +786,25 @@ def test_jpeg_quality_and_grey() -> None:
 def test_a_jpeg_too_wide_names_the_cure() -> None:
     with pytest.raises(ImageError, match=r"70000 x 1 pixels do not fit into a JPEG.*write PNG"):
         encode_jpeg(np.zeros((1, 70_000), np.uint8))
+
+
+def test_webp_keeps_colours_grey_and_opacity() -> None:
+    smooth = cv2.GaussianBlur(photo(), (0, 0), 2)
+    np.testing.assert_array_equal(decode_image(encode_webp(smooth, 101), "a").pixels, smooth)
+    lossy = decode_image(encode_webp(smooth, 90), "a").pixels
+    assert peak_signal_noise_ratio(smooth, lossy) > 30
+    grey = decode_image(encode_webp(smooth[:, :, 0], 101), "a").pixels
+    np.testing.assert_array_equal(grey[:, :, 1], smooth[:, :, 0])
+    opacity = np.linspace(1, 255, smooth[:, :, 0].size).astype(np.uint8).reshape(smooth.shape[:2])
+    with Image.open(io.BytesIO(encode_webp(np.dstack((smooth, opacity)), 101))) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.dstack((smooth, opacity)))
+    with pytest.raises(ValueError, match="no WebP"):
+        encode_webp(ramp16())
+
+
+def test_a_webp_too_high_names_the_cure() -> None:
+    with pytest.raises(ImageError, match=r"1 x 17000 pixels do not fit into a WebP.*write PNG"):
+        encode_webp(np.zeros((17_000, 1), np.uint8))
 
 
 def test_masks_are_0_and_255() -> None:

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from pycocotools import mask as coco
 from scipy import ndimage
-from skimage import measure
+from skimage import draw, measure
 
-from fasa_cli.regions import find_regions
-from fasa_cli.results import Region
+from fasa_cli.regions import decode_rle, encode_rle, find_regions, polygons, with_shapes
+from fasa_cli.results import Region, Rle
 
 
 def blobs(seed: int, shape: tuple[int, int], sigma: float) -> np.ndarray:
@@ -106,3 +107,112 @@ def test_many_regions_are_found_quickly() -> None:
     probabilities = np.zeros((1000, 1000), np.float32)
     probabilities[::4, ::4] = 0.9
     assert len(find_regions(probabilities, 0.5)) == 250 * 250
+
+
+# --- Shapes ---------------------------------------------------------------------------------
+
+
+def random_masks(count: int) -> list[np.ndarray]:
+    random = np.random.default_rng(7)
+    shapes = random.integers(1, 20, (count, 2))
+    shares = random.choice([0.0, 0.05, 0.3, 0.5, 0.7, 0.95, 1.0], count)
+    return [random.random(shape) < share for shape, share in zip(shapes, shares, strict=True)]
+
+
+MASKS = random_masks(120)
+
+
+def test_rle_is_what_pycocotools_writes_and_reads() -> None:
+    for mask in [*MASKS, blobs(1, (300, 200), 6.0) > 0.5]:
+        rle = encode_rle(mask, (0, 0), mask.shape)
+        expected = coco.encode(np.asfortranarray(mask, np.uint8))
+        assert (list(rle.size), rle.counts) == (expected["size"], expected["counts"].decode())
+        np.testing.assert_array_equal(decode_rle(rle), mask)
+
+
+def test_rle_of_a_crop_is_that_of_the_whole() -> None:
+    for mask in MASKS[:40]:
+        whole = np.zeros((40, 50), bool)
+        whole[11 : 11 + mask.shape[0], 23 : 23 + mask.shape[1]] = mask
+        assert encode_rle(mask, (23, 11), whole.shape) == encode_rle(whole, (0, 0), whole.shape)
+
+
+def test_long_runs_survive() -> None:
+    """Counts above 2 ** 20 take five characters and more."""
+    mask = np.zeros((3000, 4000), bool)
+    mask[2990:, 3990:] = True
+    rle = encode_rle(mask[2990:, 3990:], (3990, 2990), mask.shape)
+    assert rle.counts == coco.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+    np.testing.assert_array_equal(decode_rle(rle), mask)
+
+
+@pytest.mark.parametrize("counts", ["", "!", "3", "o", "\x7f", "oooooooooooooooo0", "é"])
+def test_damaged_rle_is_refused(counts: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_rle(Rle((3, 4), counts))
+
+
+@pytest.mark.parametrize("sigma", [0.6, 1.0, 3.0])
+def test_shapes_are_the_regions_pixels_holes_included(sigma: float) -> None:
+    probabilities = blobs(9, (50, 70), sigma)
+    mask = probabilities > 0.5
+    regions = with_shapes(find_regions(probabilities, 0.5), mask)
+    assert len(regions) > 1
+    together = np.zeros(mask.shape, int)
+    for region in regions:
+        assert region.rle is not None
+        encoded = {"size": list(region.rle.size), "counts": region.rle.counts}
+        assert coco.area(encoded) == region.area
+        assert tuple(coco.toBbox(encoded)) == region.box
+        together += coco.decode(encoded)
+    np.testing.assert_array_equal(together, mask)
+
+
+def test_a_region_within_the_hole_of_another_is_told_apart() -> None:
+    probabilities = np.zeros((9, 9), np.float32)
+    probabilities[:] = 0.9
+    probabilities[1:8, 1:8] = 0.0
+    probabilities[3:6, 3:6] = 0.8
+    ring, dot = with_shapes(find_regions(probabilities, 0.5), probabilities > 0.5)
+    np.testing.assert_array_equal(decode_rle(ring.rle), probabilities > 0.85)
+    assert (decode_rle(dot.rle).sum(), dot.area) == (9, 9)
+
+
+# --- Outlines -------------------------------------------------------------------------------
+
+
+def signed_area(ring: list[tuple[int, int]]) -> float:
+    x, y = np.array(ring, float).T
+    return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
+
+
+def filled(rings: list[list[tuple[int, int]]], shape: tuple[int, ...]) -> np.ndarray:
+    """Even-odd filling at the centres of pixels, by scikit-image."""
+    inside = np.zeros(shape, bool)
+    for ring in rings:
+        corners = np.array(ring, float)[:, ::-1] - 0.5
+        inside ^= draw.polygon2mask(shape, corners)
+    return inside
+
+
+def test_polygons_are_exact_simple_and_keep_holes() -> None:
+    for mask in MASKS:
+        parts = polygons(mask)
+        assert len(parts) == ndimage.label(mask)[1]
+        np.testing.assert_array_equal(
+            filled([ring for part in parts for ring in part], mask.shape), mask
+        )
+        for outer, *holes in parts:
+            assert signed_area(outer) > 0
+            assert all(signed_area(hole) < 0 for hole in holes)
+            for ring in (outer, *holes):
+                assert ring[0] == ring[-1]
+                assert len(set(ring)) == len(ring) - 1  # it never touches itself
+
+
+def test_a_square_with_a_hole() -> None:
+    mask = np.ones((4, 5), bool)
+    mask[1:3, 2:4] = False
+    ((outer, hole),) = polygons(mask)
+    assert set(outer) == {(0, 0), (5, 0), (5, 4), (0, 4)}
+    assert set(hole) == {(2, 1), (4, 1), (4, 3), (2, 3)}

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
-from skimage import color
 
-from fasa_cli.rendering import heat_map, overlay
+from fasa_cli.rendering import (
+    COLORMAPS,
+    contour,
+    heat_map,
+    overlay,
+    side_by_side,
+    with_scale,
+)
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -17,10 +23,35 @@ def test_heat_map_goes_from_dark_blue_to_yellow_in_rgb() -> None:
     np.testing.assert_allclose(colours[0, 1], (253, 231, 37), atol=2)
 
 
-def test_heat_map_lightness_rises_evenly() -> None:
+# Machado, Oliveira and Fernandes 2009, severity 1, for linear RGB.
+AS_SEEN_WITH = {
+    "full colour vision": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("vision", AS_SEEN_WITH)
+@pytest.mark.parametrize("colormap", COLORMAPS)
+def test_heat_map_lightness_rises_evenly_to_every_eye(colormap: str, vision: str) -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    lightness = color.rgb2lab(heat_map(ramp))[0, :, 0]
-    assert np.corrcoef(lightness, ramp[0])[0, 1] > 0.999
+    colours = heat_map(ramp, colormap)[0] / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    luminance = (linear @ AS_SEEN_WITH[vision].T).clip(0, 1) @ (0.2126, 0.7152, 0.0722)
+    lightness = np.where(luminance > 0.008856, 116 * np.cbrt(luminance) - 16, 903.3 * luminance)
+    assert np.corrcoef(lightness, ramp[0])[0, 1] > 0.98
     assert (np.diff(lightness[::8]) > 0).all()
 
 
@@ -101,3 +132,47 @@ def test_inputs_are_not_changed() -> None:
 def test_sizes_that_differ_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="differ in size"):
         overlay(photo(4, 5), np.zeros((5, 4), np.float32), 0.5)
+
+
+def test_a_contour_alone_leaves_every_other_pixel() -> None:
+    image, mask = photo(50, 60), np.zeros((50, 60), bool)
+    mask[10:30, 20:45] = True
+    drawn = contour(image, mask)
+    changed = (drawn != image).any(axis=2)
+    near = np.zeros((50, 60), bool)
+    near[9:31, 19:46] = True
+    near[12:28, 22:43] = False
+    assert changed.any()
+    assert not (changed & ~near).any()
+
+
+def test_side_by_side_keeps_both_pictures() -> None:
+    left, right = photo(30, 50, 1), photo(30, 50, 2)
+    pair = side_by_side(left, right)
+    np.testing.assert_array_equal(pair[:, :50], left)
+    np.testing.assert_array_equal(pair[:, -50:], right)
+
+
+@pytest.mark.parametrize("shape", [(400, 600), (1, 1), (5, 40), (3000, 20)])
+def test_the_scale_bar_stands_below_and_touches_nothing(shape: tuple[int, int]) -> None:
+    picture = photo(*shape)
+    scaled = with_scale(picture, 0.5)
+    np.testing.assert_array_equal(scaled[: shape[0]], picture)
+    assert scaled.shape[0] > shape[0]
+    assert scaled.shape[1:] == (shape[1], 3)
+
+
+@pytest.mark.parametrize("colormap", COLORMAPS)
+def test_the_scale_bar_shows_the_colours_and_the_thresholds_place(colormap: str) -> None:
+    picture = np.zeros((400, 600, 3), np.uint8)
+    strip = with_scale(picture, 0.25, colormap)[400:]
+    other = with_scale(picture, 0.75, colormap)[400:]
+    bar = strip[len(strip) // 2 - 5]
+    first, last = heat_map(np.array([[0, 1]], np.float32), colormap)[0]
+    ends = np.flatnonzero((bar != 255).any(axis=1))[[0, -1]]
+    np.testing.assert_array_equal(bar[ends], [first, last])
+    moved = np.flatnonzero((strip != other).any(axis=(0, 2)))
+    width = ends[1] - ends[0]
+    assert moved.min() <= ends[0] + 0.25 * width <= moved.max()
+    tick = (bar == (24, 24, 24)).all(axis=1)
+    assert abs(np.flatnonzero(tick).mean() - (ends[0] + 0.25 * width)) <= 1.5
