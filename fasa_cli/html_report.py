@@ -42,7 +42,7 @@ REDACTIONS = ("paths", "gps")
 
 _PREVIEW_SIDE, _HEAT_SIDE, _THUMBNAIL_SIDE = 1280, 640, 320  # pixels of the longer side
 _PREVIEW_QUALITY, _HEAT_QUALITY, _THUMBNAIL_QUALITY = 80, 60, 70  # of WebP
-_PREVIEW_SHARE = 0.5  # of the file's size; the rest is for the thumbnails of many photos
+_PREVIEW_SHARE = 0.5  # of the bytes for pictures; the rest is for the thumbnails of many photos
 MOST_ROWS = 20_000  # photos that are listed at all, pictures or not
 _MOST_FAILURES = 2_000
 _LISTED_REGIONS = 30  # per photo
@@ -125,6 +125,7 @@ class _Page:
         self._max_bytes = max_bytes
         self._advance = advance
         self._bytes = 0
+        self._preview_bytes = 0.0
         self._photo_count = self._marked = self._failure_count = 0
         self._thumbnails = self._previews = self._unreadable = 0
         self._photos: list[dict[str, Any]] = []
@@ -148,6 +149,7 @@ class _Page:
         }
         self._bytes = len(head) + len(tail) + len(_embedded(data)) + 1000
         self._bytes += sum(map(_row_bytes, records))
+        self._preview_bytes = self._bytes + _PREVIEW_SHARE * (self._max_bytes - self._bytes)
         with ThreadPoolExecutor(_THREADS) as pool:
             waiting = iter(records)
             while chunk := list(islice(waiting, _CHUNK)):
@@ -201,8 +203,8 @@ class _Page:
         """
         if self._bytes >= self._max_bytes:
             return "nothing"
-        share = self._bytes < self._max_bytes * _PREVIEW_SHARE
-        return "preview" if share and self._previews + offset < self._most_previews else "thumbnail"
+        fits = self._bytes < self._preview_bytes
+        return "preview" if fits and self._previews + offset < self._most_previews else "thumbnail"
 
     def _prepare(self, record: ScanRecord, wanted: str) -> _Prepared:
         try:

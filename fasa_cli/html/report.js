@@ -48,7 +48,10 @@ function headline() {
   const failed = counts.failures
     ? `${counted(counts.failures, "file was", "files were")} not analysed`
     : "";
-  if (!counts.photos) return failed ? `Nothing to show: ${failed}` : "Nothing to show";
+  if (!counts.photos) {
+    if (!counts.failures) return "The scan found no photos";
+    return counts.failures === 1 ? "The file could not be analysed" : `None of ${number(counts.failures)} files could be analysed`;
+  }
   const marks = counts.marked === 0
     ? `No marks in ${counted(counts.photos, "photo", "photos")}`
     : counts.photos === 1
@@ -58,7 +61,7 @@ function headline() {
 }
 
 function showHead() {
-  set("headline", headline());
+  set("headline", headline().replace(/(\d) /g, "$1\u00a0"));
   document.title = `${headline()} · fasa report`;
   const started = run.get("Started");
   set("standfirst", `${started ? `Scanned on ${started}, at` : "At"} threshold ${data.threshold}. `

@@ -240,6 +240,43 @@ def test_extra_outputs(fasa_scan) -> None:
     ]
 
 
+# --- The report -----------------------------------------------------------------------------
+
+
+def test_report_is_one_file_and_brings_heat_maps(fasa_scan) -> None:
+    photos("a.jpg", "b.jpg")
+    for _ in range(2):  # also when everything is on record
+        result = fasa_scan("photos", "gone.jpg", "--report", "report.html", "--json")
+        assert result.exit_code == 3
+        assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == [
+            "a.jpg",
+            "b.jpg",
+        ]
+        assert "report: report.html" in result.stderr
+        assert "of 2 photos 2 listed, 2 pictured, 2 in large" in result.stderr
+    assert Path("masks/a.jpg.prob.png").is_file()
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "gone.jpg" in page
+    assert str(Path.cwd()) not in page
+
+
+def test_report_shows_paths_when_asked(fasa_scan) -> None:
+    photos("a.jpg")
+    fasa_scan(str(Path("photos").absolute()), "--report", "r.html", "--redact", "gps")
+    assert str(Path("photos/a.jpg").absolute()) in Path("r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--report", "no/r.html"), ("--report", "photos"), ("--report", "r.html", "--redact", "all")],
+)
+def test_2_a_report_that_cannot_be_is_refused_before_the_scan(fasa_scan, arguments) -> None:
+    photos("a.jpg")
+    assert fasa_scan("photos", *arguments).exit_code == 2
+    assert tree() == ["photos", "photos/a.jpg"]
+
+
 # --- Dry run --------------------------------------------------------------------------------
 
 
