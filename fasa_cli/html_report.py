@@ -126,6 +126,7 @@ class _Page:
         self._advance = advance
         self._bytes = 0
         self._preview_bytes = 0.0
+        self._is_full = False
         self._photo_count = self._marked = self._failure_count = 0
         self._thumbnails = self._previews = self._unreadable = 0
         self._photos: list[dict[str, Any]] = []
@@ -199,9 +200,9 @@ class _Page:
     def _wanted(self, offset: int) -> str:
         """What the photo at this place gets: a `preview` and a thumbnail, a `thumbnail`, nothing.
 
-        Whether it still fits is seen when it is there.
+        Whether it still fits is seen when it is there; after the first that does not, none is made.
         """
-        if self._bytes >= self._max_bytes:
+        if self._is_full:
             return "nothing"
         fits = self._bytes < self._preview_bytes
         return "preview" if fits and self._previews + offset < self._most_previews else "thumbnail"
@@ -249,6 +250,7 @@ class _Page:
             yield block
             row["pictures"] += kind
             row["outlines"], more = prepared.outlines, 0
+        self._is_full |= prepared.thumbnail is not None and not row["pictures"]
         self._thumbnails += "t" in row["pictures"]
         self._previews += "p" in row["pictures"]
         self._unreadable += prepared.thumbnail is None and prepared.problem is not None

@@ -60,7 +60,7 @@ class SavedRun:
         self.out = out
         self._folder = out / RUN_FOLDER
 
-    def __len__(self) -> int:
+    def count_records(self) -> int:
         """How many photos were analysed.
 
         Raises:

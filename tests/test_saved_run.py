@@ -35,7 +35,7 @@ def test_what_was_scanned_is_read_back() -> None:
     np.testing.assert_allclose(run.read_probabilities(record), red, atol=1e-5)
     assert [failure.path for failure in run.failures()] == ["photos/cut.jpg"]
     assert [skipped.path for skipped in run.skipped()] == ["photos/notes.txt"]
-    assert (run.threshold, len(run), is_saved_run(Path("masks"))) == (0.25, 1, True)
+    assert (run.threshold, run.count_records(), is_saved_run(Path("masks"))) == (0.25, 1, True)
 
 
 def test_a_scan_of_masks_only_has_no_probabilities() -> None:

@@ -35,7 +35,8 @@ def write_report(run: Path, out: Path, redact: str) -> None:
     from fasa_cli.saved_run import SavedRun
 
     hidden = parse_redactions(redact)
-    with Progress(min(len(SavedRun(run)), MOST_ROWS), "photos in the report") as progress:
+    listed = min(SavedRun(run).count_records(), MOST_ROWS)
+    with Progress(listed, "photos in the report") as progress:
         summary = write_html_report(run, out, hidden, advance=progress.advance)
     say(
         f"report: {out}, {summary.bytes / 1e6:.1f} MB; of {summary.photos} photos "
