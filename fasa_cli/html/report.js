@@ -300,7 +300,11 @@ function showStage() {
   showIf("handle", source && (heat || photo.outlines.length));
   showIf("legend", heat);
   showIf("tools-of-stage", source);
-  showIf("no-heat", source && !heat && photo.outlines.length);
+  const large = photo.pictures.includes("p");
+  showIf("no-heat", source && !heat && (!large || photo.outlines.length));
+  set("no-heat", large
+    ? "The tint is the mask: the scan kept no heat map. With --probabilities or --report it does."
+    : "To keep this file small it has only a small picture of this photo, and no heat map. In full: fasa overlay.");
   byId("gradient").style.background = `linear-gradient(to right, ${data.gradient.join(", ")})`;
   byId("threshold-tick").style.left = `${data.threshold * 100}%`;
   byId("compare").value = 0;
