@@ -18,6 +18,8 @@ from fasa_cli.commands.display import (
     say,
     show_tables,
 )
+from fasa_cli.commands.html import check_report, write_report
+from fasa_cli.commands.options import Redact
 from fasa_cli.text import printable
 
 if TYPE_CHECKING:
@@ -74,8 +76,11 @@ def report(
     top: Annotated[
         int, typer.Option(min=0, help="Of a scan: how many images, highest score first.")
     ] = 10,
+    redact: Redact = "paths,gps",
 ) -> None:
     """Show saved results: evaluations and sweeps as tables, a scan as a summary.
+
+    A scan with --out FILE.html becomes one page with its photos, for a browser.
 
     Measured and published figures are never mixed: each block says what it holds.
     """
@@ -85,7 +90,7 @@ def report(
     if scans := [run for run in runs if _holds(run, "_fasa/run.json")]:
         if len(runs) > 1:
             raise typer.BadParameter(f"{scans[0]} is a scan; report on it alone")
-        _report_scan(scans[0], top, out)
+        _report_scan(scans[0], top, format, redact, out)
     elif sweeps := [run for run in runs if _holds(run, "robustness.json")]:
         if len(runs) > 1 or table or published:
             raise typer.BadParameter(f"{sweeps[0]} is a sweep; report on it alone, as it is")
@@ -164,13 +169,16 @@ def _write(text: str, format: str, out: Path | None) -> None:
 # --- A scan -----------------------------------------------------------------------------------
 
 
-def _report_scan(run: Path, top: int, out: Path | None) -> None:
-    if out is not None:  # a page of its own, made elsewhere, belongs here
-        raise typer.BadParameter("the summary of a scan goes to stdout; --out is for tables")
-
+def _report_scan(run: Path, top: int, format: str, redact: str, out: Path | None) -> None:
     from fasa_cli.saved_run import SavedRun
 
-    _show_scan(SavedRun(run), top)
+    if format == "terminal":
+        _show_scan(SavedRun(run), top)
+    elif format == "html" and out:
+        check_report(out, redact)
+        write_report(run, out, redact)
+    else:
+        raise typer.BadParameter("a scan is shown here, or as a page with --out FILE.html")
 
 
 def _show_scan(run: SavedRun, top: int) -> None:

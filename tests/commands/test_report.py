@@ -161,6 +161,19 @@ def test_a_scan_that_did_not_end_says_so(tiny_weights: Path) -> None:
     assert "the scan did not end" in fasa_report("masks").stdout
 
 
+def test_a_scan_as_one_page(tiny_weights: Path) -> None:
+    records = scanned(tiny_weights)
+    result = fasa_report("masks", "--out", "report.html")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"of {len(records)} photos {len(records)} listed" in result.stderr
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert all(str(record["sha256"]) in page for record in records)
+    assert str(Path.cwd()) not in page
+    assert fasa_report("masks", "--out", "open.html", "--redact", "none").exit_code == 0
+    assert str(Path.cwd()) in Path("open.html").read_text(encoding="utf-8")
+
+
 # --- Usage ----------------------------------------------------------------------------------
 
 
@@ -175,6 +188,10 @@ def test_a_scan_that_did_not_end_says_so(tiny_weights: Path) -> None:
         ("runs", "--out", "table.md", "--format", "terminal"),
         ("runs", "--metrics", "f1"),
         ("scan", "runs"),
+        ("scan", "--out", "table.md"),
+        ("scan", "--format", "html"),
+        ("scan", "--out", "no/report.html"),
+        ("scan", "--out", "report.html", "--redact", "names"),
     ],
 )
 def test_2_usage(arguments: tuple[str, ...]) -> None:
