@@ -9,10 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import write_photo
 
 from fasa_cli.discovery import Discovery, discover, read_path_list
 from fasa_cli.errors import ConfigError
+from tests.conftest import write_photo
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_set
 
 from fasa_cli.data.datasets import read_dataset
 from fasa_cli.degradations import Degradation
@@ -27,6 +26,7 @@ from fasa_cli.evaluation_runs import (
     read_evaluation,
 )
 from fasa_cli.predictions import SavedPredictions
+from tests.conftest import write_set
 
 
 @dataclass

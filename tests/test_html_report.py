@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import scan_red, write_photo
 from PIL import ExifTags, Image
 from skimage import draw
 
@@ -26,6 +25,7 @@ from fasa_cli.html_report import cautions, parse_redactions, write_html_report
 from fasa_cli.metadata import PhotoMetadata
 from fasa_cli.reporting import parse_record
 from fasa_cli.saved_run import SavedRun
+from tests.conftest import scan_red, write_photo
 
 HOSTILE = [
     "</script><script>alert(1)</script>.png".replace("/", "\u2215"),

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import scan_red
 from PIL import Image
 
 from fasa_cli.html_report import write_html_report
+from tests.conftest import scan_red
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the extra test brings Selenium")
 

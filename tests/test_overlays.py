@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import RedPredictor, scan_red
 from PIL import Image, ImageOps
 
 from fasa_cli.discovery import discover
@@ -27,6 +26,7 @@ from fasa_cli.overlays import (
 from fasa_cli.rendering import overlay
 from fasa_cli.results import Failure
 from fasa_cli.saved_run import SavedRun
+from tests.conftest import RedPredictor, scan_red
 
 ORIENTATION = 274
 

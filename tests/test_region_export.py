@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import scan_red
 from pycocotools.coco import COCO
 from skimage import draw
 
@@ -17,6 +16,7 @@ from fasa_cli.errors import OutputError
 from fasa_cli.region_export import coco_lines, geojson_lines
 from fasa_cli.results import Rle, ScanRecord
 from fasa_cli.saved_run import SavedRun
+from tests.conftest import scan_red
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import scan_red, write_photo
 
 from fasa_cli.errors import ImageError, OutputError
 from fasa_cli.images import read_image
 from fasa_cli.saved_run import SavedRun, is_saved_run
+from tests.conftest import scan_red, write_photo
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import RedPredictor, write_photo
 
 from fasa_cli import scanning
 from fasa_cli.discovery import discover
@@ -21,6 +20,7 @@ from fasa_cli.errors import OutputError
 from fasa_cli.images import read_image
 from fasa_cli.results import Failure, Prediction
 from fasa_cli.scanning import Outcome, ScanOptions, ScanSummary, scan
+from tests.conftest import RedPredictor, write_photo
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import write_set
 from PIL import Image
 
 from fasa_cli.data.datasets import read_dataset
@@ -32,6 +31,7 @@ from fasa_cli.sweeps import (
     sweep_tables,
     write_curves,
 )
+from tests.conftest import write_set
 
 
 @dataclass

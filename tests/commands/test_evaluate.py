@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_set
 from PIL import Image
 from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 from typer.testing import CliRunner, Result
 
 from fasa_cli.app import app
+from tests.conftest import write_set
 
 KEYS = {
     "pixel_f1",

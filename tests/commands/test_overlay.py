@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import scan_red, write_photo
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -17,6 +16,7 @@ from fasa_cli.images import read_image
 from fasa_cli.overlays import STYLES
 from fasa_cli.predictor import Predictor
 from fasa_cli.rendering import COLORMAPS, overlay
+from tests.conftest import scan_red, write_photo
 
 
 @pytest.fixture(autouse=True)

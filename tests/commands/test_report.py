@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_photo, write_set
 from typer.testing import CliRunner, Result
 
 from fasa_cli.app import app
@@ -18,6 +17,7 @@ from fasa_cli.degradations import CLEAN, Degradation
 from fasa_cli.evaluation_runs import Data, Measurement, measure
 from fasa_cli.predictions import SavedPredictions
 from fasa_cli.sweeps import Method, sweep
+from tests.conftest import write_photo, write_set
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import write_set
 from typer.testing import CliRunner, Result
 
 from fasa_cli import assets
 from fasa_cli.app import app
+from tests.conftest import write_set
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_photo
 from typer.testing import CliRunner, Result
 
 import fasa_cli
 from fasa_cli.app import app
+from tests.conftest import write_photo
 
 
 @pytest.fixture(autouse=True)
