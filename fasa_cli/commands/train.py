@@ -142,7 +142,7 @@ def train(
         model = trainer.config.model
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         tell(
-            f"{model.preset}, variant {model.variant}, {parameters / 1e6:.1f} million parameters; "
+            f"{model.preset}, variant {model.variant}, {parameters:,} parameters; "
             f"{trainer.steps} steps on {processes.count} x {processes.device}, from step "
             f"{trainer.step}"
         )
@@ -200,6 +200,8 @@ def open_data(
             )
         for facts in sources.facts:
             _show_facts(facts)
+        for name in sources.scored_on_what_is_learned():
+            say(f"warning: {name} is both learned from and scored on; its scores say little")
     return sources.with_checks(processes.from_first(sources.checked))
 
 

@@ -33,7 +33,7 @@ def model_card(
         "",
         "A localizer of manipulated pixels (FASA, arXiv 2604.12341): an RGB image in, a probability"
         " per pixel out.",
-        f"{parameters / 1e6:.1f} million parameters, "
+        f"{parameters:,} parameters, "
         + (
             f"input resized to {config.model.input_size} x {config.model.input_size}."
             if config.model.input_size

@@ -22,14 +22,14 @@ def draw_curves(lines: Sequence[Mapping[str, Any]]) -> bytes:
 
     validated = [line for line in lines if line.get("validation")]
     panels = 2 if validated else 1
-    figure = Figure(figsize=(9, 3.6 * panels), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9, 4 * panels), dpi=110, layout="constrained")
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     steps = [line["step"] for line in lines]
     for name in LOSSES:
         values = [line["losses"][name] for line in lines]
         if any(values):
             axes[0].plot(steps, values, label=name, linewidth=2 if name == "total" else 1)
-    axes[0].set(ylabel="loss, before its weight", yscale="log")
+    axes[0].set(ylabel="loss", yscale="log")
     if validated:
         for name, label in SCORES.items():
             points = [
@@ -39,10 +39,10 @@ def draw_curves(lines: Sequence[Mapping[str, Any]]) -> bytes:
             ]
             if points:
                 axes[1].plot(*zip(*points, strict=True), label=label, marker="o", markersize=3)
-        axes[1].set(ylabel="validation", ylim=(0, 1))
+        axes[1].set(ylabel="validation", ylim=(-0.02, 1.02))
     for axis in axes:
         axis.grid(alpha=0.3)
-        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(LOSSES), frameon=False)
     axes[-1].set(xlabel="step")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -117,6 +117,13 @@ class Sources:
         """Everything that is read from data sets, the validation last."""
         return (*self.sets, self.validation) if self.validation else self.sets
 
+    def scored_on_what_is_learned(self) -> list[str]:
+        """Names of sets with the very pictures and masks of the validation set."""
+        *learned, scored = self.checked or (None,)
+        if scored is None or scored.role != "validation":
+            return []
+        return [facts.name for facts in learned if facts and facts.sha256 == scored.sha256]
+
     def with_checks(self, checked: tuple[Facts, ...]) -> Sources:
         """The same sources, without what was found to be of no use; nothing changes without facts.
 
@@ -368,7 +375,7 @@ class Order:
         return parts, indices
 
 
-class TrainingSamples(TorchDataset["tuple[Tensor, Tensor] | FasaError"]):
+class TrainingSamples(TorchDataset["tuple[Tensor, Tensor] | DatasetError"]):
     """Sample n of a run: H x W x 3 uint8 image, H x W uint8 mask; or why it cannot be had.
 
     An error is an item of its own, since one that is raised in a worker process loses its message.
@@ -392,11 +399,11 @@ class TrainingSamples(TorchDataset["tuple[Tensor, Tensor] | FasaError"]):
         training = self.config.training
         return training.epochs * self.order.steps_per_epoch * training.batch
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | FasaError:
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DatasetError:
         try:
             sample = self.make(number)
         except FasaError as error:
-            return error
+            return DatasetError(str(error))  # one that can be pickled
         assert sample.target_mask is not None
         mask = torch.from_numpy(sample.target_mask.astype(np.uint8))
         return torch.from_numpy(sample.image), mask
@@ -423,10 +430,12 @@ class TrainingSamples(TorchDataset["tuple[Tensor, Tensor] | FasaError"]):
         return Sample(augmented.image, augmented.target_mask, source, name)
 
 
-def stack(items: Sequence[tuple[Tensor, Tensor] | FasaError]) -> tuple[Tensor, Tensor] | FasaError:
+def stack(
+    items: Sequence[tuple[Tensor, Tensor] | DatasetError],
+) -> tuple[Tensor, Tensor] | DatasetError:
     """A batch of samples, B x H x W x 3 and B x H x W; or the first error among them."""
     for item in items:
-        if isinstance(item, FasaError):
+        if isinstance(item, DatasetError):
             return item
     images, masks = zip(*items, strict=True)
     return torch.stack(images), torch.stack(masks)

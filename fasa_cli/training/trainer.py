@@ -22,7 +22,7 @@ from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import FasaConfig
 from fasa_cli.data.contact_sheet import contact_sheet
 from fasa_cli.environment import environment
-from fasa_cli.errors import ConfigError, FasaError
+from fasa_cli.errors import ConfigError, DatasetError, FasaError
 from fasa_cli.evaluation import evaluate
 from fasa_cli.images import encode_png, write_atomically
 from fasa_cli.metrics import false_alarms, mean
@@ -124,7 +124,7 @@ class Trainer:
         Raises:
             FasaError: the loss is no longer a number; the batch is described in the folder, and
                 the last checkpoint is intact.
-            DatasetError, ImageError: a file cannot be read any more.
+            DatasetError: a file cannot be read any more.
         """
         self.model.train()
         interval = self.config.training.checkpoint_steps
@@ -133,7 +133,7 @@ class Trainer:
         throughput.start()
         for batch in batches:
             throughput.data_came()
-            if isinstance(batch, FasaError):
+            if isinstance(batch, DatasetError):
                 raise batch
             losses = self._train_step(*batch)
             throughput.step_ended()
@@ -226,7 +226,7 @@ class Trainer:
             "Look at the batch, or lower training.learning_rate in another --out"
         )
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor] | FasaError]:
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor] | DatasetError]:
         training, workers = self.config.training, self.config.data.workers
         share = training.batch // self.processes.count
         first = self.processes.rank * share
