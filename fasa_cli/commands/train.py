@@ -224,7 +224,7 @@ def show(progress: Progress, tell: Callable[[str], None] = say, prefix: str = ""
     losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
     tell(
         f"{prefix}step {progress.step}/{progress.steps}  epoch {progress.epoch}  {losses}  "
-        f"{progress.samples_per_second:.1f} samples/s, "
+        f"{progress.samples_per_second:.3g} samples/s, "
         f"{progress.data_wait_share:.0%} waiting for data"
     )
     if progress.validation is not None:

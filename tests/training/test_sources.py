@@ -158,6 +158,38 @@ def test_balanced_lists_become_sets_of_their_own(write_set, tmp_path):
     assert [read.draws for read in fewer.sets] == [7, 7]
 
 
+def test_parquet_rows_are_read_once_per_epoch(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet is an optional extra")
+    from pyarrow import parquet
+
+    write_photo(tmp_path / "a.png", size=(48, 40))
+    write_mask(tmp_path / "mask.png")
+    image, mask = ({"bytes": (tmp_path / name).read_bytes()} for name in ("a.png", "mask.png"))
+    rows = [
+        {
+            "key": str(number),
+            "image": image,
+            "mask": mask if number % 2 else None,
+            "label": number % 2,
+        }
+        for number in range(12)
+    ]
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=5)
+    config = tiny_config(batch=4)
+    sources = check(open_all(config.data, sets=[path]), tmp_path / "data.json", workers=1)
+    assert (sources.facts[0].images, sources.facts[0].manipulated) == (12, 6)
+    samples = TrainingSamples(sources, config)
+    epochs = [[samples.make(number).name for number in range(12 * e, 12 * e + 12)] for e in (0, 1)]
+    assert all(sorted(epoch, key=int) == [str(number) for number in range(12)] for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    few = [ReadSet(sources.sets[0].dataset, draws=30)]
+    drawn = [Order(few, made=0, batch=30, seed=0).place(number)[1] for number in range(30)]
+    groups = [index // 5 for index in drawn]
+    assert len(set(drawn)) > 6
+    assert len(set(groups)) == 3
+
+
 def test_a_data_set_is_not_taken_for_photos(write_set):
     root = write_set("casia")
     with pytest.raises(DatasetError, match=r"layout folder.*--data"):
