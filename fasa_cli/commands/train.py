@@ -188,7 +188,7 @@ def open_data(
     from fasa_cli.training.folder import DATA
     from fasa_cli.training.sources import check_photos, check_sets, open_sources
 
-    sources = open_sources(config.data, photos, masks, sets, validation, root, autoencoder, lenient)
+    sources = open_sources(config, photos, masks, sets, validation, root, autoencoder, lenient)
     left_out = check_photos(sources)
     if processes.is_first:
         for problem in left_out:

@@ -36,6 +36,9 @@ METRICS, TABLE, CURVES = "metrics.jsonl", "metrics.csv", "curves.png"
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "trainer.safetensors"
 CARD, BAD_BATCH, TENSORBOARD = "MODEL_CARD.md", "bad_batch", "tensorboard"
 
+# What samples and gradients do not depend on.
+FREE = {("data", "workers"), ("data", "cache_gigabytes"), ("training", "checkpoint_steps")}
+
 
 class TrainingFolder:
     """The folder of one training. Only the first of several processes writes to it."""
@@ -44,7 +47,8 @@ class TrainingFolder:
         self.out = out
 
     def open(self, identity: Mapping[str, Any], made_on: Mapping[str, Any]) -> None:
-        """Start a run here, or go on with one of the same `identity` (plain JSON values).
+        """Start a run here, or go on with one of the same `identity` (plain JSON values); settings
+        in `FREE` may differ.
 
         Raises:
             OutputError: the folder cannot be written, or holds another run.
@@ -52,8 +56,9 @@ class TrainingFolder:
         path = self.out / RUN
         wanted = json.loads(json.dumps(identity))
         if path.exists():
-            before = self._read_run()
-            other = [key for key in wanted if before.get(key) != wanted[key]]
+            before = _without_free(self._read_run())
+            compared = _without_free(wanted)
+            other = [key for key in compared if before.get(key) != compared[key]]
             if other:
                 raise OutputError(
                     f"{self.out}: holds a training with another {' and '.join(other)}; give "
@@ -155,6 +160,15 @@ class TrainingFolder:
             raise CheckpointError(
                 f"{path}: damaged ({error}); start again in another --out"
             ) from error
+
+
+def _without_free(run: dict[str, Any]) -> dict[str, Any]:
+    """A run's identity without the settings that another machine may need to change."""
+    configuration = {
+        section: {key: value for key, value in values.items() if (section, key) not in FREE}
+        for section, values in run.get("configuration", {}).items()
+    }
+    return {**run, "configuration": configuration}
 
 
 def dump_config(config: FasaConfig) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from fasa_cli.config import DataConfig, FasaConfig
+from fasa_cli.config import FasaConfig
 from fasa_cli.data.augmentation import augment
 from fasa_cli.data.autoencoder import Autoencoder, read_autoencoder
 from fasa_cli.data.checking import fingerprint
@@ -31,6 +31,7 @@ from fasa_cli.data.samples import FolderDataset, Problem, Sample, SampleError, r
 from fasa_cli.data.synthesis import Forger, Forgery
 from fasa_cli.errors import DatasetError, FasaError, OutputError
 from fasa_cli.images import write_atomically
+from fasa_cli.training.optimisation import resolve_precision
 
 READ = "read"  # the kind of a sample that was not forged here
 
@@ -144,7 +145,7 @@ class Sources:
 
 
 def open_sources(
-    data: DataConfig,
+    config: FasaConfig,
     photos: Path | None = None,
     masks: Path | None = None,
     sets: Sequence[Path] = (),
@@ -156,9 +157,9 @@ def open_sources(
     """List everything, without decoding an image yet.
 
     `masks` are the photos' object masks; `root` is what the paths of lists are relative to;
-    `autoencoder` is the file that forgeries of the kind `rerender` need. Members of a balanced list
-    become sets of their own, each with the list's number of draws. `lenient` leaves out what has no
-    partner.
+    `autoencoder` is the file that the kinds `rerender` and `regenerate` need. Members of a balanced
+    list become sets of their own, each with the list's number of draws. `lenient` leaves out what
+    has no partner.
 
     Raises:
         DatasetError: something is missing, empty, of no known layout, or cannot be paired; or
@@ -173,19 +174,21 @@ def open_sources(
                 f"{photos}: a data set (layout {layout}), not a folder of authentic photos; read "
                 f"it with --data {photos}, or name the folder in it that holds authentic photos"
             )
-        pool = PhotoPool(photos, masks, cache_bytes=int(data.cache_gigabytes * 2**30))
+        pool = PhotoPool(photos, masks, cache_bytes=int(config.data.cache_gigabytes * 2**30))
     drawn: list[ReadSet] = []
     for path in sets:
         dataset = read_dataset(path, root=root, lenient=lenient)
         if isinstance(dataset, BalancedDataset):
-            draws = data.draws_per_set or dataset.draws
+            draws = config.data.draws_per_set or dataset.draws
             drawn += [ReadSet(member, draws) for member in dataset.members]
         else:
-            drawn.append(ReadSet(dataset, data.draws_per_set))
+            drawn.append(ReadSet(dataset, config.data.draws_per_set))
     scored = ReadSet(read_dataset(validation, root=root, lenient=lenient)) if validation else None
-    return Sources(
-        pool, tuple(drawn), scored, read_autoencoder(autoencoder) if autoencoder else None
-    )
+    renderer = None
+    if autoencoder is not None:
+        precision = resolve_precision(config.training.precision, torch.device("cpu"))
+        renderer = read_autoencoder(autoencoder, precision)
+    return Sources(pool, tuple(drawn), scored, renderer)
 
 
 def check_photos(sources: Sources) -> list[str]:

@@ -216,7 +216,8 @@ class Trainer:
                 {"number": number, "from": sample.source, "name": sample.name}
                 for number, sample in zip(numbers, samples, strict=True)
             ]
-            described = {"step": self.step + 1, "losses": losses, "samples": lines}
+            shown = {name: str(value) for name, value in losses.items()}  # JSON has no NaN
+            described = {"step": self.step + 1, "losses": shown, "samples": lines}
             write_atomically(where, json.dumps(described, indent=1).encode())
             write_atomically(where.with_suffix(".png"), encode_png(contact_sheet(samples)))
         self.processes.gather(None)  # the first one that ends takes all others with it

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from fasa_cli.app import app
 from fasa_cli.errors import ConfigError
 from fasa_cli.training.processes import Processes, joined
 
@@ -32,7 +34,7 @@ data, out = map(Path, sys.argv[1:3])
 with joined("cpu") as processes:
     accumulate = int(sys.argv[3])
     config = tiny_config(batch=8, clip_norm=1e9, accumulate=accumulate, loss={"dice": 1.0})
-    sources = open_sources(config.data, sets=[data])
+    sources = open_sources(config, sets=[data])
     trainer = Trainer(config, sources, out, processes)
     batch = next(trainer._batches())
     assert len(batch[0]) == 8 // processes.count
@@ -74,7 +76,9 @@ def test_two_with_four_give_the_gradients_of_one_with_eight(tmp_path, write_set,
         torch.testing.assert_close(two[name], gradient, rtol=1e-3, atol=1e-6, msg=name)
 
 
-def test_a_run_of_two_writes_once_and_scores_each_image_once(tmp_path, write_set, photos):
+def test_a_run_of_two_writes_once_and_scores_each_image_once(
+    tmp_path, write_set, photos, monkeypatch
+):
     write_set("set", 3, 2), write_set("val", 3, 2)
     small = ("model.preset=tiny", "data.crop=32", "data.workers=0", "training.epochs=2")
     small += ("training.samples_per_epoch=4", "training.batch=4", "training.precision=float32")
@@ -101,14 +105,9 @@ def test_a_run_of_two_writes_once_and_scores_each_image_once(tmp_path, write_set
         assert getattr(scores, name) == pytest.approx(lines[-1]["validation"][name], abs=1e-3)
 
     # A finished run of two is one that a single process knows, too.
-    again = subprocess.run(
-        [sys.executable, "-m", "fasa_cli", *map(str, command), "--out", "two"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert again.returncode == 0, again.stderr
+    monkeypatch.chdir(tmp_path)
+    again = CliRunner().invoke(app, [*map(str, command), "--out", "two"])
+    assert again.exit_code == 0, again.stderr
     assert "from step 4" in again.stderr
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fasa_cli.config import DataConfig
 from fasa_cli.errors import DatasetError
 from fasa_cli.training.sources import Order, ReadSet, Sources, TrainingSamples
 from fasa_cli.training.sources import check_sets as check
@@ -15,7 +14,7 @@ from fasa_cli.training.sources import open_sources as open_all
 from tests.conftest import write_photo
 from tests.training.conftest import tiny_config, write_mask
 
-DATA = DataConfig(crop=32)
+TINY = tiny_config()
 
 
 class Numbers:
@@ -84,7 +83,7 @@ def test_a_batch_larger_than_an_epoch_goes_round():
 
 
 def test_shares_are_disjoint_and_complete(write_set):
-    sources = open_all(DATA, validation=write_set("val", 4, 3))
+    sources = open_all(TINY, validation=write_set("val", 4, 3))
     for count in (1, 2, 3, 5):
         names = [
             sample.name for rank in range(count) for sample in sources.validation.share(rank, count)
@@ -94,7 +93,7 @@ def test_shares_are_disjoint_and_complete(write_set):
 
 def test_read_samples_are_augmented_and_authentic_ones_are_unmarked(write_set):
     config = tiny_config({"resize": 0.0, "blur": 0.0, "jpeg": 0.0})
-    samples = TrainingSamples(open_all(config.data, sets=[write_set("set")]), config)
+    samples = TrainingSamples(open_all(config, sets=[write_set("set")]), config)
     assert len(samples) == 2 * 2  # one of three is left over in each of two epochs
     seen = {}
     for number in range(4):
@@ -110,7 +109,7 @@ def test_read_samples_are_augmented_and_authentic_ones_are_unmarked(write_set):
 
 def test_photos_and_sets_are_mixed(write_set, photos):
     config = tiny_config()
-    sources = open_all(config.data, photos, sets=[write_set("set")])
+    sources = open_all(config, photos, sets=[write_set("set")])
     samples = TrainingSamples(sources, config)
     assert samples.order.per_epoch == 6 + 3
     origins = {samples.make(number).source for number in range(len(samples))}
@@ -128,7 +127,7 @@ def test_resizing_shows_most_of_the_picture(tmp_path):
     (root / "masks").mkdir()
     Image.fromarray(mask).save(root / "masks" / "a.png")
     config = tiny_config({"fit": "resize", "blur": 0.0, "jpeg": 0.0, "resize": 0.0}, batch=1)
-    sources = open_all(config.data, sets=[root])
+    sources = open_all(config, sets=[root])
     sample = TrainingSamples(sources, config).make(0)
     assert sample.image.shape == (32, 32, 3)
     assert 0.25 < sample.target_mask.mean() < 0.75
@@ -143,7 +142,7 @@ def test_a_crop_of_a_huge_picture_shows_what_was_manipulated(tmp_path):
     (root / "masks").mkdir()
     Image.fromarray(mask).save(root / "masks" / "a.png")
     config = tiny_config(epochs=30, batch=1)
-    samples = TrainingSamples(open_all(config.data, sets=[root]), config)
+    samples = TrainingSamples(open_all(config, sets=[root]), config)
     shown = sum(bool(samples[number][1].any()) for number in range(30))
     assert shown > 15  # of random crops, about 1 in 100 would
 
@@ -152,9 +151,9 @@ def test_balanced_lists_become_sets_of_their_own(write_set, tmp_path):
     write_set("one"), write_set("two", 3, 0)
     path = tmp_path / "balanced.json"
     path.write_text(json.dumps([["ManiDataset", "one"], ["ManiDataset", "two"]]))
-    sources = open_all(DATA, sets=[path])
+    sources = open_all(TINY, sets=[path])
     assert [(len(read), read.draws) for read in sources.sets] == [(3, 1840), (3, 1840)]
-    fewer = open_all(DATA.model_copy(update={"draws_per_set": 7}), sets=[path])
+    fewer = open_all(tiny_config({"draws_per_set": 7}), sets=[path])
     assert [read.draws for read in fewer.sets] == [7, 7]
 
 
@@ -177,7 +176,7 @@ def test_parquet_rows_are_read_once_per_epoch(tmp_path):
     path = tmp_path / "rows.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=5)
     config = tiny_config(batch=4)
-    sources = check(open_all(config.data, sets=[path]), tmp_path / "data.json", workers=1)
+    sources = check(open_all(config, sets=[path]), tmp_path / "data.json", workers=1)
     assert (sources.facts[0].images, sources.facts[0].manipulated) == (12, 6)
     samples = TrainingSamples(sources, config)
     epochs = [[samples.make(number).name for number in range(12 * e, 12 * e + 12)] for e in (0, 1)]
@@ -193,13 +192,13 @@ def test_parquet_rows_are_read_once_per_epoch(tmp_path):
 def test_a_data_set_is_not_taken_for_photos(write_set):
     root = write_set("casia")
     with pytest.raises(DatasetError, match=r"layout folder.*--data"):
-        open_all(DATA, root)
+        open_all(TINY, root)
 
 
 def test_a_file_that_vanished_is_an_item_that_says_so(write_set):
     root = write_set("set", 2, 0)
     config = tiny_config()
-    samples = TrainingSamples(open_all(config.data, sets=[root]), config)
+    samples = TrainingSamples(open_all(config, sets=[root]), config)
     for path in (root / "images").iterdir():
         path.unlink()
     assert isinstance(samples[0], DatasetError)
@@ -210,7 +209,7 @@ def test_a_file_that_vanished_is_an_item_that_says_so(write_set):
 
 
 def test_what_was_found_is_said_and_kept(write_set, tmp_path):
-    sources = open_all(DATA, sets=[write_set("set")], validation=write_set("val", 1, 2))
+    sources = open_all(TINY, sets=[write_set("set")], validation=write_set("val", 1, 2))
     looks = []
     cache = tmp_path / "run" / "data.json"
     checked = check(sources, cache, advance=lambda: looks.append(1))
@@ -234,13 +233,13 @@ def test_the_hash_is_of_content_not_of_files(write_set, tmp_path):
             os.utime(root / "images" / "m0.png", (1, 1))
         if change == "pixel":
             write_photo(root / "images" / "m0.png", 999, (48, 40))
-        sources = open_all(DATA, sets=[root])
+        sources = open_all(TINY, sets=[root])
         hashes.append(check(sources, tmp_path / "data.json").facts[0].sha256)
     assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_workers_find_the_same(write_set, tmp_path):
-    sources = open_all(DATA, sets=[write_set("set", 9, 4)])
+    sources = open_all(TINY, sets=[write_set("set", 9, 4)])
     alone = check(sources, tmp_path / "alone.json")
     assert check(sources, tmp_path / "helped.json", workers=2).facts == alone.facts
 
@@ -257,7 +256,7 @@ def test_what_cannot_be_used_stops_before_training_or_is_left_out(
 ):
     root = write_set("set")
     harm(root)
-    sources = open_all(DATA, sets=[root])
+    sources = open_all(TINY, sets=[root])
     for _ in range(2):  # also when it is known from before
         with pytest.raises(DatasetError, match=message):
             check(sources, tmp_path / "data.json")
@@ -281,27 +280,27 @@ def test_what_is_missing_is_named_at_once(write_set, tmp_path, harm):
         root, match = tmp_path / "empty", "not a layout"
         root.mkdir()
     with pytest.raises(DatasetError, match=match):
-        open_all(DATA, sets=[root])
+        open_all(TINY, sets=[root])
 
 
 def test_only_authentic_pictures_teach_nothing(write_set, tmp_path, photos):
     root = write_set("calm", 0, 3)
     with pytest.raises(DatasetError, match="calm: nothing is manipulated"):
-        check(open_all(DATA, sets=[root]), tmp_path / "data.json")
-    check(open_all(DATA, photos, sets=[root]), tmp_path / "data.json")  # photos make up for it
+        check(open_all(TINY, sets=[root]), tmp_path / "data.json")
+    check(open_all(TINY, photos, sets=[root]), tmp_path / "data.json")  # photos make up for it
 
 
 def test_masks_that_mark_nothing_are_counted(write_set, tmp_path):
     root = write_set("set")
     Image.fromarray(np.zeros((40, 48), np.uint8)).save(root / "masks" / "m0.png")
-    facts = check(open_all(DATA, sets=[root]), tmp_path / "data.json").facts[0]
+    facts = check(open_all(TINY, sets=[root]), tmp_path / "data.json").facts[0]
     assert (facts.manipulated, facts.unmarked) == (2, 1)
 
 
 def test_scoring_on_what_is_learned_is_noticed(write_set, tmp_path):
     root = write_set("set")
-    checked = check(open_all(DATA, sets=[root], validation=root), tmp_path / "data.json")
+    checked = check(open_all(TINY, sets=[root], validation=root), tmp_path / "data.json")
     assert checked.scored_on_what_is_learned() == ["set"]
-    other = open_all(DATA, sets=[root], validation=write_set("val"))
+    other = open_all(TINY, sets=[root], validation=write_set("val"))
     assert check(other, tmp_path / "data.json").scored_on_what_is_learned() == []
     assert Sources().scored_on_what_is_learned() == []

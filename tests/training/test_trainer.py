@@ -66,7 +66,7 @@ def test_a_run_on_data_sets_resumes_within_an_epoch(tmp_path, write_set, photos)
     config = tiny_config({"draws_per_set": 3}, checkpoint_steps=2, batch=3)
 
     def start(out):
-        sources = open_sources(config.data, photos, sets=[write_set("a"), write_set("b", 1, 1)])
+        sources = open_sources(config, photos, sets=[write_set("a"), write_set("b", 1, 1)])
         return Trainer(
             config, check_sets(sources, tmp_path / out / "data.json"), tmp_path / out, ALONE
         )
@@ -93,9 +93,16 @@ def test_another_configuration_or_other_data_is_refused(tmp_path, sources, write
     Trainer(tiny_config(), sources, tmp_path / "run", ALONE)
     with pytest.raises(OutputError, match="another configuration"):
         Trainer(tiny_config(learning_rate=5e-4), sources, tmp_path / "run", ALONE)
-    more = open_sources(tiny_config().data, sources.pool.folder, sets=[write_set("set")])
+    more = open_sources(tiny_config(), sources.pool.folder, sets=[write_set("set")])
     with pytest.raises(OutputError, match="another data"):
         Trainer(tiny_config(), more, tmp_path / "run", ALONE)
+
+
+def test_what_the_losses_do_not_depend_on_may_change(tmp_path, sources):
+    whole = losses_of(Trainer(tiny_config(), sources, tmp_path / "whole", ALONE))
+    first = losses_of(Trainer(tiny_config(), sources, tmp_path / "cut", ALONE), stop_at=4)
+    changed = tiny_config({"workers": 1}, checkpoint_steps=1)
+    assert first[:3] + losses_of(Trainer(changed, sources, tmp_path / "cut", ALONE)) == whole
 
 
 def test_a_damaged_state_is_named(tmp_path, sources):
@@ -148,7 +155,7 @@ def test_starting_weights_bring_their_architecture(tmp_path, sources, tiny_weigh
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_what_is_no_number_stops_the_run_and_names_the_batch(tmp_path, write_set, where):
     config = tiny_config(batch=3)
-    sources = open_sources(config.data, sets=[write_set("set")])
+    sources = open_sources(config, sets=[write_set("set")])
     trainer = Trainer(config, sources, tmp_path / "run", ALONE)
     trainer.fit(lambda progress: None)
     saved = (tmp_path / "run/trainer.safetensors").read_bytes()
@@ -165,6 +172,7 @@ def test_what_is_no_number_stops_the_run_and_names_the_batch(tmp_path, write_set
     assert "last checkpoint is intact" in str(error.value)
     described = json.loads((tmp_path / "run/bad_batch.json").read_text())
     assert described["step"] == 1
+    assert (described["losses"]["total"] == "nan") == (where == "loss")
     names = sorted(sample["name"] for sample in described["samples"])
     assert names == ["authentic/a0.png", "images/m0.png", "images/m1.png"]
     assert [sample["number"] for sample in described["samples"]] == [0, 1, 2]
@@ -177,7 +185,7 @@ def test_what_is_no_number_stops_the_run_and_names_the_batch(tmp_path, write_set
 def test_a_file_that_vanishes_stops_the_run_by_its_name(tmp_path, write_set):
     config = tiny_config({"workers": 1})
     root = write_set("set", 2, 0)
-    trainer = Trainer(config, open_sources(config.data, sets=[root]), tmp_path / "run", ALONE)
+    trainer = Trainer(config, open_sources(config, sets=[root]), tmp_path / "run", ALONE)
     (root / "images" / "m1.png").unlink()
     with pytest.raises(DatasetError, match=r"m1\.png") as error:
         trainer.fit(lambda progress: None)
@@ -205,7 +213,7 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(tmp_path, write_set):
     results = []
     for parts in (1, 3):
         config = tiny_config(accumulate=parts, **training)
-        sources = open_sources(config.data, sets=[root])
+        sources = open_sources(config, sets=[root])
         results.append(gradients(config, sources, tmp_path / str(parts)))
     (whole_losses, whole), (part_losses, parts) = results
     assert part_losses == pytest.approx(whole_losses, rel=1e-4)
@@ -253,7 +261,7 @@ def test_bfloat16_works_on_a_cpu_with_losses_in_float32(tmp_path, sources):
 
 def test_validation_scores_the_averaged_weights(tmp_path, write_set, photos):
     config = tiny_config()
-    sources = open_sources(config.data, photos, validation=write_set("val", 1, 1))
+    sources = open_sources(config, photos, validation=write_set("val", 1, 1))
     sources = check_sets(sources, tmp_path / "run" / "data.json")
     reports = []
     trainer = Trainer(config, sources, tmp_path / "run", ALONE)
@@ -277,9 +285,7 @@ def test_validation_scores_the_averaged_weights(tmp_path, write_set, photos):
 def test_a_run_leaves_records_that_can_be_used(tmp_path, write_set, photos):
     pytest.importorskip("tensorboard", reason="an optional extra")
     config = tiny_config(epochs=3)
-    sources = open_sources(
-        config.data, photos, sets=[write_set("set")], validation=write_set("val")
-    )
+    sources = open_sources(config, photos, sets=[write_set("set")], validation=write_set("val"))
     out = tmp_path / "run"
     sources = check_sets(sources, out / "data.json")
     Trainer(config, sources, out, ALONE, tensorboard=True).fit(lambda progress: None)
