@@ -8,17 +8,11 @@ from typing import Any
 
 from fasa_cli.config import VARIANTS, FasaConfig, Variant
 from fasa_cli.errors import DatasetError
+from fasa_cli.published import published_tables
 from fasa_cli.training.processes import Processes
 from fasa_cli.training.sources import Sources
 from fasa_cli.training.trainer import Progress, Trainer
 
-ROWS: dict[Variant, str] = {
-    "baseline": "Baseline",
-    "dct": "+ ADB-DCT",
-    "psa": "+ PSA",
-    "sfsa": "+ SF-SA",
-    "full": "+ PG-FMD (Full FASA)",
-}
 COLUMNS = {"pixel_f1": "Pixel F1", "pixel_iou": "Pixel IoU"}
 
 
@@ -61,7 +55,7 @@ def ablation_table(scores: Mapping[Variant, Mapping[str, Any]]) -> str:
         f"| Model Variation | {' | '.join(COLUMNS.values())} |",
         f"|---|{'---|' * len(COLUMNS)}",
     ]
-    for variant, name in ROWS.items():
+    for variant, name in zip(VARIANTS, published_tables()[4].rows, strict=True):
         values = [scores.get(variant, {}).get(column) for column in COLUMNS]
         shown = ("-" if value is None else f"{value:.4f}" for value in values)
         lines.append(f"| {name} | {' | '.join(shown)} |")

@@ -11,7 +11,7 @@ SCORES = {
     "pixel_f1": "pixel F1",
     "pixel_iou": "pixel IoU",
     "pixel_auc": "pixel AUC",
-    "false_alarm_share": "authentic images with > 1 % marked",
+    "false_alarm_large_share": "authentic images with > 1 % marked",
 }
 
 

@@ -265,7 +265,7 @@ class Trainer:
             "pixel_f1": mean(image.pixel_f1 for image in images),
             "pixel_iou": mean(image.pixel_iou for image in images),
             "pixel_auc": mean(image.pixel_auc for image in images),
-            "false_alarm_share": false_alarms(areas).share,
+            "false_alarm_large_share": false_alarms(areas).large_share,
             "images": len(images),
             "skipped": skipped,
         }
