@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from fasa_cli import __version__
 from fasa_cli.commands import (
+    ablate,
     data,
     evaluate,
     overlay,
@@ -60,6 +61,7 @@ app.command("scan")(scan.scan)
 app.command("overlay")(overlay.overlay)
 app.command("regions")(regions.regions)
 app.command("train")(train.train)
+app.command("ablate")(ablate.ablate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("robustness")(robustness.robustness)
 app.command("report")(report.report)

@@ -112,6 +112,10 @@ class DataConfig(_Section):
     """What is trained on, and how forgeries are made on the fly."""
 
     crop: int = Field(512, ge=32)  # section 4.1: 512 for ConvNeXt
+    # Ours: "crop" cuts at native resolution, for models that work there; "resize" brings most of
+    # the picture to crop x crop, as a model with an input size sees it (section 4.1: 512).
+    fit: Literal["crop", "resize"] = "crop"
+    draws_per_set: int | None = Field(None, ge=1)  # of each data set per epoch; None: all, once
     authentic_share: float = Field(0.25, ge=0, le=1)  # Ours: ordinary photos teach restraint
     kinds: dict[str, float] = {  # Ours: draw weights of data/synthesis.py's manipulations
         "splice": 0.45,
@@ -131,7 +135,8 @@ class TrainingConfig(_Section):
 
     epochs: int = Field(20, ge=1)  # section 4.1
     samples_per_epoch: int = Field(2000, ge=1)  # Ours: forgeries made on the fly have no end
-    batch: int = Field(32, ge=1)  # section 4.1
+    batch: int = Field(32, ge=1)  # section 4.1; per step, over all processes
+    accumulate: int = Field(1, ge=1)  # parts in which a process takes its share of a batch
     learning_rate: float = Field(1e-4, gt=0)  # DESIGN: cosine from 1e-4 (lost in the paper's text)
     cutoff_learning_rate: float = Field(1e-2, gt=0)  # Ours: at the common rate they hardly move
     weight_decay: float = Field(0.05, ge=0)  # section 4.1
@@ -139,6 +144,7 @@ class TrainingConfig(_Section):
     clip_norm: float = Field(1.0, gt=0)  # Ours: one bad batch must not undo an hour
     ema: float = Field(0.999, ge=0, lt=1)  # Ours: averaged weights are what is saved
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # Ours: auto is bfloat16 on CUDA
+    checkpoint_steps: int = Field(500, ge=0)  # between checkpoints; 0: at an epoch's end only
     seed: int = 0
     loss: LossConfig = LossConfig()
 

@@ -89,7 +89,19 @@ def test_configurations_are_frozen():
         PAPER.input_size = 3
 
 
-def test_the_shipped_recipe_is_valid_and_unknown_ones_are_listed():
+def test_the_shipped_recipes_are_valid_and_unknown_ones_are_listed():
     assert load_config(recipe("compact")).model == COMPACT
-    with pytest.raises(ConfigError, match="compact"):
+    with pytest.raises(ConfigError, match="catnet-protocol, compact, opensdi"):
         recipe("gigantic")
+
+
+@pytest.mark.parametrize(("name", "draws"), [("opensdi", None), ("catnet-protocol", 1840)])
+def test_the_papers_recipes_have_its_settings(name, draws):
+    config = load_config(recipe(name))
+    assert config.model == PAPER
+    assert config.data.draws_per_set == draws
+    assert (config.data.fit, config.data.crop) == ("resize", PAPER.input_size)
+    training = config.training
+    assert (training.epochs, training.batch, training.weight_decay) == (20, 32, 0.05)
+    assert training.learning_rate == 1e-4
+    assert (training.loss.mask, training.loss.edge, training.loss.contrastive) == (1, 20, 0.5)

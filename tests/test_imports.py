@@ -61,7 +61,7 @@ NEIGHBOURS = {
     ("assets", "errors"),
     ("config", "errors"),
 }
-FOLDERS = {"model", "data", "commands"}
+FOLDERS = {"model", "data", "training", "commands"}
 LIGHT = {
     "typer",
     "rich",
@@ -141,6 +141,8 @@ def test_commands_import_nothing_heavy(module: str) -> None:
     [
         ["--help"],
         ["scan", "--help"],
+        ["train", "--help"],
+        ["ablate", "--help"],
         ["evaluate", "--help"],
         ["robustness", "--help"],
         ["report", "--help"],

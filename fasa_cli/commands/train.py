@@ -1,37 +1,89 @@
-"""`fasa train`: train a localizer on forgeries made from authentic photos."""
+"""`fasa train`: train a localizer on forgeries made from photos, on data sets, or on both."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fasa_cli.commands import options
+from fasa_cli.commands.display import Progress as Counter
 from fasa_cli.commands.display import say
 
 if TYPE_CHECKING:
-    from fasa_cli.training import Progress
+    from fasa_cli.config import FasaConfig
+    from fasa_cli.training.processes import Processes
+    from fasa_cli.training.sources import Facts, Sources
+    from fasa_cli.training.trainer import Progress
 
 DEMONSTRATION = ("training.epochs=2", "training.samples_per_epoch=32", "training.batch=4")
+SHOWN_EVERY = 10  # steps
+
+Photos = Annotated[
+    Path | None,
+    typer.Argument(metavar="PHOTOS", help="Folder of authentic photos to make forgeries from."),
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="DATASET",
+        help="Data set to read, in any known layout; give it again for more.",
+    ),
+]
+Masks = Annotated[
+    Path | None, typer.Option(help="Object masks: PHOTOS/sub/a.jpg has MASKS/sub/a.png.")
+]
+Validation = Annotated[
+    Path | None,
+    typer.Option("--val", metavar="DATASET", help="Data set that is scored after every epoch."),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="What the paths of lists are relative to.", show_default="each list's folder"
+    ),
+]
+Lenient = Annotated[
+    bool, typer.Option("--lenient", help="Leave out what cannot be used instead of stopping.")
+]
+NoCheck = Annotated[
+    bool, typer.Option("--no-check", help="Do not look through the data sets first.")
+]
+Recipe = Annotated[
+    str, typer.Option(help="A recipe that comes with fasa: compact, opensdi, catnet-protocol.")
+]
+Config = Annotated[Path | None, typer.Option(help="Your own configuration (TOML or YAML) instead.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key: training.epochs=5."),
+]
+Autoencoder = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Autoencoder (.safetensors) for rerender, regenerate."),
+]
+SideWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="timm|FILE", help="Pretrained side backbone to start from (preset paper)."
+    ),
+]
 
 
 def train(
-    photos: Annotated[
-        Path | None, typer.Argument(help="Folder of authentic photos; default: the examples.")
-    ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Object masks: PHOTOS/sub/a.jpg has MASKS/sub/a.png.")
-    ] = None,
-    recipe: Annotated[
-        str, typer.Option(help="A recipe that comes with fasa, such as compact.")
-    ] = "compact",
-    config: Annotated[
-        Path | None, typer.Option(help="Your own configuration (TOML or YAML) instead.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key: training.epochs=5."),
+    photos: Photos = None,
+    data: Data = None,
+    masks: Masks = None,
+    validation: Validation = None,
+    root: Root = None,
+    recipe: Recipe = "compact",
+    config: Config = None,
+    overrides: Overrides = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="baseline, dct, psa, sfsa or full (Table 4)."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder; an unfinished run goes on.")] = Path(
         "runs/train"
@@ -39,71 +91,150 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Weights to start from, with their architecture.")
     ] = None,
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            "--val", help="Data set, in any layout that is known, scored after every epoch."
-        ),
-    ] = None,
-    autoencoder: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Autoencoder (.safetensors) for rerender, regenerate."),
-    ] = None,
+    autoencoder: Autoencoder = None,
     encoder_weights: options.EncoderWeights = None,
-    side_weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="timm|FILE", help="Pretrained side backbone to start from (preset paper)."
-        ),
-    ] = None,
+    side_weights: SideWeights = None,
+    lenient: Lenient = False,
+    no_check: NoCheck = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write events for TensorBoard, too.")
+    ] = False,
     device: options.Device = "auto",
 ) -> None:
-    """Train a localizer. Forgeries are made on the fly from authentic photos, with exact masks.
+    """Train a localizer: on forgeries made on the fly from PHOTOS, on data sets as they were
+    published (--data), or on both. The same command goes on where a run stopped.
 
-    Without PHOTOS it trains briefly on the example photos, to show the way.
+    With neither it trains briefly on the example photos, to show the way. Several GPUs or machines:
+    torchrun --nproc-per-node 4 -m fasa_cli train ...
     """
+    from fasa_cli.training.processes import joined
+    from fasa_cli.training.trainer import Trainer
+
+    changes = [*(overrides or ()), *([f"model.variant={variant}"] if variant else ())]
+    if photos is None and not data:
+        photos, changes = _examples(), [*DEMONSTRATION, *changes]
+    resolved = resolve(recipe, config, changes)
+    with joined(device) as processes:
+        tell = say if processes.is_first else silence
+        sources = open_data(
+            resolved,
+            processes,
+            out,
+            photos=photos,
+            masks=masks,
+            sets=data or (),
+            validation=validation,
+            root=root,
+            autoencoder=autoencoder,
+            lenient=lenient,
+            look=not no_check,
+        )
+        trainer = Trainer(
+            resolved,
+            sources,
+            out,
+            processes,
+            init,
+            encoder_weights,
+            side_weights,
+            tensorboard,
+        )
+        model = trainer.config.model
+        parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+        tell(
+            f"{model.preset}, variant {model.variant}, {parameters:,} parameters; "
+            f"{trainer.steps} steps on {processes.count} x {processes.device}, from step "
+            f"{trainer.step}"
+        )
+        if model.encoder.kind == "open_clip" and trainer.start == "random weights":
+            tell(
+                "warning: CLIP starts from random weights and is frozen; --encoder-weights openai "
+                "--side-weights timm take pretrained ones (fasa weights pull)"
+            )
+        weights = trainer.fit(lambda progress: show(progress, tell))
+        tell(f"weights: {weights}   (fasa scan PHOTOS --weights {weights})")
+
+
+def _examples() -> Path:
+    from fasa_cli.assets import shipped_examples
+
+    say("no photos or data given: a short demonstration on the example photos, no useful model")
+    return shipped_examples() / "authentic"
+
+
+def resolve(recipe: str, config: Path | None, changes: Sequence[str]) -> FasaConfig:
+    """The configuration of a recipe or a file, with changes."""
     from fasa_cli import assets
     from fasa_cli.config import load_config
-    from fasa_cli.data.datasets import read_dataset
-    from fasa_cli.data.photos import PhotoPool
-    from fasa_cli.training import Trainer
 
-    changes = list(overrides or ())
-    if photos is None:
-        photos = assets.shipped_examples() / "authentic"
-        changes = [*DEMONSTRATION, *changes]
-        say("no photos given: a short demonstration on the example photos, not a useful model")
-    resolved = load_config(config or assets.recipe(recipe), changes)
-    pool = PhotoPool(photos, masks, cache_bytes=int(resolved.data.cache_gigabytes * 2**30))
-    for problem in pool.check():
+    return load_config(config or assets.recipe(recipe), changes)
+
+
+def open_data(
+    config: FasaConfig,
+    processes: Processes,
+    out: Path,
+    *,
+    photos: Path | None,
+    masks: Path | None,
+    sets: Sequence[Path],
+    validation: Path | None,
+    root: Path | None,
+    autoencoder: Path | None,
+    lenient: bool,
+    look: bool,
+) -> Sources:
+    """Open the data and look through it, saying what it holds; one of several processes looks."""
+    from fasa_cli.training.folder import DATA
+    from fasa_cli.training.sources import check_photos, check_sets, open_sources
+
+    sources = open_sources(config, photos, masks, sets, validation, root, autoencoder, lenient)
+    left_out = check_photos(sources)
+    if processes.is_first:
+        for problem in left_out:
+            say(f"left out: {problem}")
+        total = sum(len(read.dataset) for read in sources.read)
+        with Counter(total, "images looked through") as counter:
+            sources = check_sets(
+                sources, out / DATA, config.data.workers, lenient, look, counter.advance
+            )
+        for facts in sources.facts:
+            _show_facts(facts)
+        for name in sources.scored_on_what_is_learned():
+            say(f"warning: {name} is both learned from and scored on; its scores say little")
+    return sources.with_checks(processes.from_first(sources.checked))
+
+
+def _show_facts(facts: Facts) -> None:
+    for problem in facts.problems:
         say(f"left out: {problem}")
-    dataset = read_dataset(validation) if validation else None
-    trainer = Trainer(
-        resolved, pool, out, device, init, dataset, autoencoder, encoder_weights, side_weights
-    )
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    say(
-        f"{len(pool)} photos, {len(pool.with_object)} with an object mask; "
-        f"{trainer.config.model.preset}, {parameters / 1e6:.1f} million parameters; "
-        f"{trainer.steps} steps on {trainer.device}, from step {trainer.step}"
-    )
-    weights = trainer.fit(_show)
-    say(f"weights: {weights}   (fasa scan PHOTOS --weights {weights})")
+    text = f"{facts.role}: {facts.name}, {facts.images} images"
+    if facts.manipulated is not None:
+        text += f", {facts.manipulated} manipulated"
+    if facts.unmarked:
+        text += f"; {facts.unmarked} masks mark nothing (fasa data check names them)"
+    say(text)
 
 
-def _show(progress: Progress) -> None:
+def show(progress: Progress, tell: Callable[[str], None] = say, prefix: str = "") -> None:
     """A plain line every ten steps: it reads as well in a log as on a terminal."""
-    if progress.step % 10 and progress.validation is None and progress.step != progress.steps:
+    last = progress.step == progress.steps
+    if progress.step % SHOWN_EVERY and progress.validation is None and not last:
         return
     losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-    say(
-        f"step {progress.step}/{progress.steps}  epoch {progress.epoch}  {losses}  "
-        f"{progress.samples_per_second:.1f} samples/s, "
+    tell(
+        f"{prefix}step {progress.step}/{progress.steps}  epoch {progress.epoch}  {losses}  "
+        f"{progress.samples_per_second:.3g} samples/s, "
         f"{progress.data_wait_share:.0%} waiting for data"
     )
     if progress.validation is not None:
-        numbers = (
-            f"{name} {'-' if value is None else format(value, '.3f')}"
-            for name, value in progress.validation.items()
-        )
-        say("validation (native, threshold 0.5): " + "  ".join(numbers))
+        numbers = (f"{name} {_number(value)}" for name, value in progress.validation.items())
+        tell(f"{prefix}validation (native, threshold 0.5): " + "  ".join(numbers))
+
+
+def _number(value: float | int | None) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def silence(text: str) -> None:
+    """What processes after the first say."""

@@ -10,28 +10,47 @@ from fasa_cli import degradations
 from fasa_cli.config import DataConfig
 from fasa_cli.data.synthesis import GRID, Forgery
 
+SMALLEST_CUT = 0.7  # of a picture's sides, where most of it is to be seen (Ours: not printed)
+
 
 def augment(forgery: Forgery, config: DataConfig, rng: np.random.Generator) -> Forgery:
-    """Degrade the whole picture, then cut and flip: crop x crop, mask along."""
-    smallest = config.crop / min(forgery.target_mask.shape)  # a crop must still fit
-    image, mask = _scale_and_blur(forgery, config, rng, smallest)
-    image, mask = crop_or_pad(image, mask, config.crop, rng)
+    """Degrade the whole picture, then cut and flip: crop x crop, mask along.
+
+    With `config.fit` "resize" the cut is most of the picture, brought to crop x crop at the end.
+    """
+    whole = config.fit == "resize"
+    image, mask = forgery.image, forgery.target_mask
+    if not whole:
+        image, mask = _near_window(image, mask, 2 * config.crop, rng)
+    smallest = 0.0 if whole else config.crop / min(mask.shape)  # a crop must still fit
+    image, mask = _scale_and_blur(image, mask, config, rng, smallest)
+    if whole:
+        share = rng.uniform(SMALLEST_CUT, 1.0, 2) * mask.shape
+        image, mask = _cut(image, mask, max(1, int(share[0])), max(1, int(share[1])), rng)
+    else:
+        image, mask = crop_or_pad(image, mask, config.crop, rng)
     if rng.random() < 0.5:
         image, mask = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
     # JPEG comes last: a file's block grid starts at its corner, and so must the crop's.
-    return Forgery(_compress(image, config, rng), mask, forgery.kind)
+    image = _compress(image, config, rng)
+    if whole:
+        image, mask = _resized(image, mask, config.crop)
+    return Forgery(image, mask, forgery.kind)
 
 
 def publish(forgery: Forgery, config: DataConfig, rng: np.random.Generator) -> Forgery:
     """Degrade the whole picture as `augment` does, but neither cut nor flip it."""
-    image, mask = _scale_and_blur(forgery, config, rng, smallest=0.0)
+    image, mask = _scale_and_blur(forgery.image, forgery.target_mask, config, rng, smallest=0.0)
     return Forgery(_compress(image, config, rng), mask, forgery.kind)
 
 
 def _scale_and_blur(
-    forgery: Forgery, config: DataConfig, rng: np.random.Generator, smallest: float
+    image: np.ndarray,
+    mask: np.ndarray,
+    config: DataConfig,
+    rng: np.random.Generator,
+    smallest: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    image, mask = forgery.image, forgery.target_mask
     if rng.random() < config.resize:
         smallest = min(max(0.6, smallest), 1.4)
         image = degradations.resize(image, float(rng.uniform(smallest, 1.4)))
@@ -60,11 +79,45 @@ def crop_or_pad(
         border = (0, max(0, side - height), 0, max(0, side - width))
         image = cv2.copyMakeBorder(image, *border, cv2.BORDER_REFLECT_101)
         mask = cv2.copyMakeBorder(mask.astype(np.uint8), *border, cv2.BORDER_REFLECT_101) > 0
-        height, width = mask.shape
+    return _cut(image, mask, side, side, rng)
+
+
+def _cut(
+    image: np.ndarray, mask: np.ndarray, rows: int, columns: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A cut on the JPEG grid, if possible one that holds some of the mask, and not only that."""
+    height, width = mask.shape
     for _ in range(8):
-        top = int(rng.integers(0, (height - side) // GRID + 1)) * GRID
-        left = int(rng.integers(0, (width - side) // GRID + 1)) * GRID
-        cut = np.s_[top : top + side, left : left + side]
+        top = int(rng.integers(0, (height - rows) // GRID + 1)) * GRID
+        left = int(rng.integers(0, (width - columns) // GRID + 1)) * GRID
+        cut = np.s_[top : top + rows, left : left + columns]
         if not mask.any() or 0.002 < mask[cut].mean() < 0.85:
             break
     return np.ascontiguousarray(image[cut]), np.ascontiguousarray(mask[cut])
+
+
+def _near_window(
+    image: np.ndarray, mask: np.ndarray, side: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of at most side x side on the JPEG grid, around a manipulated pixel if there is one.
+
+    A published picture can have many times the pixels that a crop needs, and a random crop of it
+    would mostly miss what was manipulated.
+    """
+    if max(mask.shape) <= side:
+        return image, mask
+    pixels = np.flatnonzero(mask)
+    place = rng.choice(pixels) if pixels.size else rng.integers(mask.size)
+    box = []
+    for length, middle in zip(mask.shape, divmod(int(place), mask.shape[1]), strict=True):
+        start = middle - int(rng.integers(min(side, length)))
+        start = max(0, min(start, length - side)) // GRID * GRID
+        box.append(slice(start, start + side))
+    return image[tuple(box)], mask[tuple(box)]
+
+
+def _resized(image: np.ndarray, mask: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    shrinks = side * side < mask.size
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    image = cv2.resize(image, (side, side), interpolation=interpolation)
+    return image, degradations.resize_mask(mask, (side, side))

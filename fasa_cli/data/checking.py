@@ -89,7 +89,7 @@ def count(dataset: Dataset | None) -> int:
 
 
 def fingerprint(image: np.ndarray) -> bytes:
-    """A hash of an H x W x 3 uint8 image's pixels and size."""
+    """A hash of an image's or mask's pixels and size."""
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
 
 

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 COLUMNS = ("key", "image", "mask", "label")
+HELD_BYTES = 256 << 20  # of row groups at hand: enough to mix the rows of several
 
 
 class ParquetDataset:
-    """Samples in parquet files, in the files' order; at most one row group is in memory.
+    """Samples in parquet files, in the files' order.
+
+    Row groups are read whole; the latest are at hand while they have `HELD_BYTES` together.
 
     `label` 1 (or "fake") is manipulated, 0 (or "real") authentic; without a label a row with a
     mask is manipulated. A fake without a mask was made up as a whole: all of it is manipulated.
@@ -37,6 +40,7 @@ class ParquetDataset:
         """
         self.root = root
         self._groups: list[tuple[Path, int, int]] = []  # file, row group, rows
+        self._sizes: list[int] = []  # of the groups, in bytes
         for path in files:
             metadata = _open(path).metadata
             names = metadata.schema.to_arrow_schema().names
@@ -46,9 +50,13 @@ class ParquetDataset:
                 (path, group, metadata.row_group(group).num_rows)
                 for group in range(metadata.num_row_groups)
             ]
+            self._sizes += [
+                metadata.row_group(group).total_byte_size
+                for group in range(metadata.num_row_groups)
+            ]
         self.files = tuple(files)
         self._ends = list(accumulate(rows for _, _, rows in self._groups))
-        self._held: tuple[int, Any] | None = None
+        self._held: dict[int, Any] = {}  # the latest last
 
     @property
     def name(self) -> str:
@@ -59,10 +67,10 @@ class ParquetDataset:
         return self._ends[-1] if self._ends else 0
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_held": None}  # a spawned worker reads its own
+        return {**self.__dict__, "_held": {}}  # a spawned worker reads its own
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one row, and keep its row group at hand: neighbours come next.
+        """Read one row, and keep its row group at hand: neighbours come soon.
 
         Raises:
             SampleError: the image or mask cannot be decoded, or they differ in size.
@@ -70,23 +78,41 @@ class ParquetDataset:
         if not 0 <= index < len(self):
             raise IndexError(index)
         group = bisect_right(self._ends, index)
-        if self._held is None or self._held[0] != group:
-            self._held = None  # let go of one group before the next is read
-            self._held = (group, self._read(group))
+        if group not in self._held:
+            self._let_go(HELD_BYTES - self._sizes[group])  # before more is read
+            self._held[group] = self._read(group)
         path, _, rows = self._groups[group]
         row = index - (self._ends[group] - rows)
-        values = self._held[1].slice(row, 1).to_pylist()[0]
+        values = self._held[group].slice(row, 1).to_pylist()[0]
         return _sample(values, self.name, f"{path.name}:{index}")
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """All indices in a random order that mixes the rows of as many groups as are held."""
+        pools: list[list[int]] = [[]]
+        size = 0
+        for group in rng.permutation(len(self._groups)):
+            if size and size + self._sizes[group] > HELD_BYTES:
+                pools.append([])
+                size = 0
+            size += self._sizes[group]
+            end, rows = self._ends[group], self._groups[group][2]
+            pools[-1] += range(end - rows, end)
+        return np.concatenate([rng.permutation(np.array(pool, np.int64)) for pool in pools])
+
+    def _let_go(self, most: int) -> None:
+        """Drop the groups that were read first until `most` bytes are held at most."""
+        while self._held and sum(self._sizes[group] for group in self._held) > most:
+            del self._held[next(iter(self._held))]
 
     def _read(self, group: int) -> Any:
         path, number, _ = self._groups[group]
         file = _open(path)
         wanted = [name for name in file.schema_arrow.names if name in COLUMNS]
         try:
-            return file.read_row_group(number, columns=wanted)
+            return file.read_row_group(number, columns=wanted, use_threads=False)
         except (OSError, ValueError) as error:
             raise DatasetError(f"{path}: row group {number} is damaged ({error})") from error
 

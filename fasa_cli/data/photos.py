@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
+from fasa_cli.data.checking import fingerprint
 from fasa_cli.errors import DatasetError, ImageError
 from fasa_cli.images import IMAGE_SUFFIXES, read_image
 
@@ -14,7 +16,8 @@ class PhotoPool:
     """Photos below a folder; masks are found by the same relative name below another.
 
     Photos are decoded on first use and kept while `cache_bytes` lasts, so that a pool that fits
-    is decoded once and one that does not still works.
+    is decoded once and one that does not still works. `sha256` tells pools apart by their names and
+    pixels, masks included; "" before `check`.
     """
 
     def __init__(self, photos: Path, masks: Path | None = None, cache_bytes: int = 4 << 30) -> None:
@@ -44,6 +47,7 @@ class PhotoPool:
                     "a.jpg's mask is a.png in the same subfolder"
                 )
         self.with_object = sorted(self.masks)
+        self.sha256 = ""
         self._left = cache_bytes
         self._cache: dict[Path, np.ndarray] = {}
 
@@ -81,18 +85,21 @@ class PhotoPool:
         problems: list[str] = []
         readable: list[Path] = []
         masks: dict[int, Path] = {}
+        digest = hashlib.sha256()
         for index, path in enumerate(self.photos):
             try:
-                self.photo(index)
+                content = fingerprint(self.photo(index))
                 if index in self.masks:
-                    self.object_mask(index)
+                    content += fingerprint(self.object_mask(index))
                     masks[len(readable)] = self.masks[index]
                 readable.append(path)
+                digest.update(path.relative_to(self.folder).as_posix().encode() + content)
             except ImageError as error:
                 problems.append(str(error))
         if not readable:
             raise DatasetError(f"no photo can be read; the first reason: {problems[0]}")
         self.photos, self.masks, self.with_object = readable, masks, sorted(masks)
+        self.sha256 = digest.hexdigest()
         return problems
 
     def _read(self, path: Path) -> np.ndarray:

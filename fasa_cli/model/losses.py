@@ -28,8 +28,14 @@ class FasaLoss:
     def __init__(self, config: LossConfig) -> None:
         self.config = config
 
-    def __call__(self, output: FasaOutput, target_mask: Tensor) -> LossTerms:
-        """`target_mask` is B x 1 x H x W in {0, 1}, 1 where manipulated."""
+    def __call__(
+        self, output: FasaOutput, target_mask: Tensor, manipulated: float | None = None
+    ) -> LossTerms:
+        """`target_mask` is B x 1 x H x W in {0, 1}, 1 where manipulated.
+
+        Where this is one of several equal parts of a batch, `manipulated` is the mean number of
+        manipulated images per part, so that the parts' mean is the loss of the batch.
+        """
         config = self.config
         logits, target = output.logits.float(), target_mask.float()
         with torch.autocast(logits.device.type, enabled=False):
@@ -40,7 +46,7 @@ class FasaLoss:
                 if output.patch_logits is not None
                 else logits.new_zeros(())
             )
-            dice = dice_loss(logits, target)
+            dice = dice_loss(logits, target, manipulated)
         total = (
             config.mask * mask
             + config.edge * edge
@@ -82,8 +88,9 @@ def contrastive_loss(patch_logits: Tensor, target: Tensor) -> Tensor:
     return -(labels * F.log_softmax(patch_logits, dim=1)).sum(1).mean()
 
 
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - soft Dice per manipulated image, averaged; 0 where a batch holds none.
+def dice_loss(logits: Tensor, target: Tensor, manipulated: float | None = None) -> Tensor:
+    """1 - soft Dice per manipulated image, averaged over `manipulated` of them, by default those
+    that are there; 0 where there is none.
 
     Ours: cross-entropy alone leaves small regions unmarked, and the F1 that users read is Dice.
     """
@@ -91,8 +98,9 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     target = target.flatten(1)
     overlap = (probabilities * target).sum(1)
     dice = (2 * overlap + 1) / (probabilities.sum(1) + target.sum(1) + 1)
-    manipulated = target.amax(1)
-    return ((1 - dice) * manipulated).sum() / manipulated.sum().clamp(min=1)
+    counts = target.amax(1)
+    among = counts.sum().clamp(min=1) if manipulated is None else max(manipulated, 1e-6)
+    return ((1 - dice) * counts).sum() / among
 
 
 def _dilate(mask: Tensor, kernel: int) -> Tensor:

@@ -72,16 +72,34 @@ def test_raw_bytes_and_rows_without_key_or_label(tmp_path: Path) -> None:
     assert dataset[1].name == "a.parquet:1"
 
 
-def test_one_row_group_is_held_and_none_is_pickled(tmp_path: Path, rows: list[dict]) -> None:
+def test_few_row_groups_are_held_and_none_is_pickled(
+    tmp_path: Path, rows: list[dict], monkeypatch
+) -> None:
     dataset = read_dataset(write(tmp_path / "a.parquet", rows * 3, row_group_size=2))
-    _ = dataset[0]
-    held = dataset._held[1]
-    assert held.num_rows == 2
-    _ = dataset[1]
-    assert dataset._held[1] is held
-    copy = pickle.loads(pickle.dumps(dataset))
-    assert copy._held is None
+    monkeypatch.setattr("fasa_cli.data.parquet.HELD_BYTES", 2 * max(dataset._sizes))
+    reads = []
+    read = dataset._read
+    monkeypatch.setattr(dataset, "_read", lambda group: reads.append(group) or read(group))
+    for index in (0, 1, 2, 0, 4, 2, 0):
+        assert dataset[index].name == rows[index % 3]["key"]
+        assert len(dataset._held) <= 2
+    assert reads == [0, 1, 2, 0]  # 0 made room for 2, and had to be read again
+    copy = pickle.loads(pickle.dumps(read_dataset(tmp_path / "a.parquet")))
+    assert copy._held == {}
     assert copy[8].name == dataset[8].name
+
+
+def test_a_shuffle_mixes_the_rows_of_the_groups_that_fit(
+    tmp_path: Path, rows: list[dict], monkeypatch
+) -> None:
+    dataset = read_dataset(write(tmp_path / "a.parquet", rows[:1] * 40, row_group_size=5))
+    monkeypatch.setattr("fasa_cli.data.parquet.HELD_BYTES", 2 * max(dataset._sizes))
+    order = dataset.shuffled(np.random.default_rng(3))
+    assert sorted(order) == list(range(40))
+    assert order.tolist() == dataset.shuffled(np.random.default_rng(3)).tolist()
+    groups = [set(order[start : start + 10] // 5) for start in range(0, 40, 10)]
+    assert [len(group) for group in groups] == [2, 2, 2, 2]
+    assert [group for group in groups if min(group) + 1 < max(group)]  # groups are mixed, too
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,443 @@
+"""The training loop (section 4.1): steps, validation, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from fasa_cli import __version__
+from fasa_cli.checkpoint import read_checkpoint
+from fasa_cli.config import FasaConfig
+from fasa_cli.data.contact_sheet import contact_sheet
+from fasa_cli.environment import environment
+from fasa_cli.errors import ConfigError, DatasetError, FasaError
+from fasa_cli.evaluation import evaluate
+from fasa_cli.images import encode_png, write_atomically
+from fasa_cli.metrics import false_alarms, mean
+from fasa_cli.model.fasa import Fasa
+from fasa_cli.model.losses import FasaLoss, LossTerms
+from fasa_cli.model.weights import build_model, save_model
+from fasa_cli.predictor import Predictor, to_unit_range
+from fasa_cli.results import ImageScores
+from fasa_cli.training.card import model_card
+from fasa_cli.training.folder import BAD_BATCH, BEST, CARD, LAST, TENSORBOARD, TrainingFolder
+from fasa_cli.training.optimisation import average, build_optimizer, resolve_precision, schedule
+from fasa_cli.training.processes import Processes
+from fasa_cli.training.sources import Sources, TrainingSamples, single_threaded, stack
+
+LOG_EVERY = 10  # steps
+WINDOW = 20  # steps over which the throughput is measured
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What `fit` reports after every step; losses are before their weights, over the whole batch.
+
+    The throughput is that of all processes over the last steps, validation not counted.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    losses: dict[str, float]
+    learning_rate: float
+    samples_per_second: float
+    data_wait_share: float
+    validation: dict[str, Any] | None = None
+
+
+class Trainer:
+    """One training run in one folder; `fit` goes on from wherever the folder stands."""
+
+    def __init__(
+        self,
+        config: FasaConfig,
+        sources: Sources,
+        out: Path,
+        processes: Processes,
+        init: Path | None = None,
+        encoder_weights: str | None = None,
+        side_weights: str | None = None,
+        tensorboard: bool = False,
+    ) -> None:
+        """`init` is a checkpoint to start from; the model's configuration is then its own. The
+        weights arguments name pretrained backbones (see model/backbones.py); None: random.
+
+        Raises:
+            CheckpointError: `init` or the state in `out` cannot be used.
+            ConfigError: a kind of forgery is not known, or needs an autoencoder; the batch cannot
+                be divided; TensorBoard is not installed.
+            OutputError: `out` holds a run of another configuration, start or data.
+        """
+        training = config.training
+        self.processes, self.device = processes, processes.device
+        parts = processes.count * training.accumulate
+        if training.batch % parts:
+            raise ConfigError(
+                f"training.batch: {training.batch} cannot be divided into {parts} equal parts "
+                f"({processes.count} processes x training.accumulate {training.accumulate})"
+            )
+        torch.manual_seed(training.seed)
+        start = read_checkpoint(init) if init else None
+        if start is not None:
+            model = build_model(start, encoder_weights)
+            config = config.model_copy(update={"model": model.config})
+        else:
+            model = Fasa(config.model, encoder_weights, side_weights)
+        self.config = config
+        self.sources = sources
+        self.samples = TrainingSamples(sources, config)
+        self.steps_per_epoch = self.samples.order.steps_per_epoch
+        self.steps = training.epochs * self.steps_per_epoch
+        self.model = processes.with_shared_norms(model).to(self.device)
+        self.model = self.model.to(memory_format=torch.channels_last)
+        self.averaged = _copy_to_average(self.model)
+        self.loss = FasaLoss(training.loss)
+        self.optimizer = build_optimizer(self.model, training)
+        self.precision = resolve_precision(training.precision, self.device)
+        self.step = 0
+        self.best = -math.inf
+        self.start = f"{init} (sha256 {start.sha256})" if start else "random weights"
+        if not start and (encoder_weights or side_weights):
+            backbones = [name for name in (encoder_weights, side_weights) if name]
+            self.start = f"pretrained backbones ({', '.join(backbones)})"
+        self.folder = TrainingFolder(out)
+        self._open(start.sha256 if start else None)
+        self._wrapped = processes.wrap(self.model)
+        self._board = _open_board(out, self.step) if tensorboard and processes.is_first else None
+
+    def fit(self, report: Callable[[Progress], None]) -> Path:
+        """Train to the end of the schedule; returns the averaged weights' path.
+
+        Raises:
+            FasaError: the loss is no longer a number; the batch is described in the folder, and
+                the last checkpoint is intact.
+            DatasetError: a file cannot be read any more.
+        """
+        self.model.train()
+        interval = self.config.training.checkpoint_steps
+        throughput = _Throughput(self.config.training.batch)
+        batches = self._batches()
+        throughput.start()
+        for batch in batches:
+            throughput.data_came()
+            if isinstance(batch, DatasetError):
+                raise batch
+            losses = self._train_step(*batch)
+            throughput.step_ended()
+            epoch_ended = self.step % self.steps_per_epoch == 0
+            validation = self._validate() if epoch_ended and self.sources.validation else None
+            progress = Progress(
+                step=self.step,
+                steps=self.steps,
+                epoch=math.ceil(self.step / self.steps_per_epoch),
+                losses=losses,
+                learning_rate=self.optimizer.param_groups[0]["lr"],
+                samples_per_second=throughput.samples_per_second,
+                data_wait_share=throughput.data_wait_share,
+                validation=validation,
+            )
+            checkpoints = epoch_ended or bool(interval and self.step % interval == 0)
+            if checkpoints or self.step % LOG_EVERY == 0:
+                self._log(progress)
+            if checkpoints:
+                self._save(validation)
+            report(progress)
+            throughput.start()
+        if self._board is not None:
+            self._board.close()
+        return self.folder.out / LAST
+
+    # --- A step ---
+
+    def _train_step(self, images: Tensor, masks: Tensor) -> dict[str, float]:
+        """One optimiser step; a process gets its share of the batch, and takes it in parts."""
+        training = self.config.training
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * schedule(self.step, self.steps, training.warmup_steps)
+        parts = training.accumulate
+        # So that the mean over all parts of all processes is the loss of the whole batch.
+        manipulated = masks.flatten(1).any(1).sum().to(self.device)
+        manipulated_per_part = float(self.processes.sum(manipulated)) / (
+            parts * self.processes.count
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = torch.zeros(len(LossTerms._fields), device=self.device)
+        shares = zip(images.chunk(parts), masks.chunk(parts), strict=True)
+        for number, (image, mask) in enumerate(shares, start=1):
+            with self._gradients_are_shared(number == parts):
+                terms = self._losses(image, mask, manipulated_per_part)
+                (terms.total / parts).backward()
+            sums += torch.stack([term.detach() for term in terms])
+        sums = self.processes.sum(sums) / (parts * self.processes.count)
+        losses = dict(zip(LossTerms._fields, sums.tolist(), strict=True))
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+        if not (math.isfinite(losses["total"]) and torch.isfinite(norm)):
+            raise self._not_a_number(losses)
+        self.optimizer.step()
+        self.step += 1
+        average(self.averaged, self.model, training.ema, self.step)
+        return losses
+
+    def _losses(self, images: Tensor, masks: Tensor, manipulated: float) -> LossTerms:
+        image = to_unit_range(images.to(self.device, non_blocking=True))
+        target = masks.to(self.device, non_blocking=True).unsqueeze(1).float()
+        lower = self.precision != torch.float32
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=lower):
+            output = self._wrapped(image.contiguous(memory_format=torch.channels_last))
+        return self.loss(output, target, manipulated)
+
+    def _gradients_are_shared(self, now: bool) -> contextlib.AbstractContextManager[Any]:
+        """Processes exchange gradients once per step, with the last part's."""
+        if now or not isinstance(self._wrapped, nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self._wrapped.no_sync()
+
+    def _not_a_number(self, losses: dict[str, float]) -> FasaError:
+        """Describe the batch, as a list and as a picture, before the run stops."""
+        where = self.folder.out / f"{BAD_BATCH}.json"
+        if self.processes.is_first:
+            batch = self.config.training.batch
+            numbers = range(self.step * batch, (self.step + 1) * batch)
+            samples = [self.samples.make(number) for number in numbers]
+            lines = [
+                {"number": number, "from": sample.source, "name": sample.name}
+                for number, sample in zip(numbers, samples, strict=True)
+            ]
+            shown = {name: str(value) for name, value in losses.items()}  # JSON has no NaN
+            described = {"step": self.step + 1, "losses": shown, "samples": lines}
+            write_atomically(where, json.dumps(described, indent=1).encode())
+            write_atomically(where.with_suffix(".png"), encode_png(contact_sheet(samples)))
+        self.processes.gather(None)  # the first one that ends takes all others with it
+        return FasaError(
+            f"{self.folder.out}: the loss is {losses['total']} at step {self.step + 1}, or its "
+            f"gradient is not finite; {where} names the batch, and the last checkpoint is intact. "
+            "Look at the batch, or lower training.learning_rate in another --out"
+        )
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor] | DatasetError]:
+        training, workers = self.config.training, self.config.data.workers
+        share = training.batch // self.processes.count
+        first = self.processes.rank * share
+        numbers = [
+            list(range(step * training.batch + first, step * training.batch + first + share))
+            for step in range(self.step, self.steps)
+        ]
+        return iter(
+            DataLoader(
+                self.samples,
+                batch_sampler=numbers,
+                collate_fn=stack,
+                num_workers=workers,
+                prefetch_factor=4 if workers else None,
+                pin_memory=self.device.type == "cuda",
+                worker_init_fn=single_threaded,
+            )
+        )
+
+    # --- Validation ---
+
+    def _validate(self) -> dict[str, Any]:
+        """Score the averaged weights; each process takes its share of the images, each once."""
+        assert self.sources.validation is not None
+        self.processes.copy_from_first(self.averaged)
+        mine = self.sources.validation.share(self.processes.rank, self.processes.count)
+        evaluation = evaluate(Predictor(self.averaged, str(self.device)), mine)
+        images: list[ImageScores] = []
+        skipped = 0
+        for scored, left in self.processes.gather((evaluation.images, len(evaluation.skipped))):
+            images += scored
+            skipped += left
+        areas = [image.area for image in images if not image.manipulated]
+        return {
+            "pixel_f1": mean(image.pixel_f1 for image in images),
+            "pixel_iou": mean(image.pixel_iou for image in images),
+            "pixel_auc": mean(image.pixel_auc for image in images),
+            "false_alarm_large_share": false_alarms(areas).large_share,
+            "images": len(images),
+            "skipped": skipped,
+        }
+
+    # --- The run's folder ---
+
+    def _open(self, init: str | None) -> None:
+        autoencoder = self.sources.autoencoder
+        identity = {
+            "configuration": self.config.model_dump(mode="json"),
+            "start": init,
+            "data": [
+                {"role": fact.role, "images": fact.images, "sha256": fact.sha256}
+                for fact in self.sources.facts
+            ],
+            "autoencoder": autoencoder.sha256 if autoencoder else None,
+            "frozen encoder": self.model.encoder.sha256()
+            if _has_frozen_encoder(self.model)
+            else None,
+        }
+        made_on = {
+            "tool_version": __version__,
+            **environment(),
+            "device": str(self.device),
+            "processes": self.processes.count,
+            "names": [fact.name for fact in self.sources.facts],
+        }
+        if self.processes.is_first:
+            self.folder.open(identity, made_on)
+        self.processes.gather(None)  # nobody reads before it is known to be this run
+        if self.folder.has_state:
+            self._load_state()
+        if self.processes.is_first:
+            self.folder.drop_after(self.step)
+        self.processes.gather(None)
+
+    def _log(self, progress: Progress) -> None:
+        if not self.processes.is_first:
+            return
+        line: dict[str, Any] = {
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "learning_rate": progress.learning_rate,
+            "losses": progress.losses,
+            "validation": progress.validation,
+            "samples_per_second": round(progress.samples_per_second, 2),
+            "data_wait_share": round(progress.data_wait_share, 3),
+        }
+        self.folder.log(line)
+        if self._board is not None:
+            for group in ("losses", "validation"):
+                for name, value in (line[group] or {}).items():
+                    if value is not None:
+                        self._board.add_scalar(f"{group}/{name}", value, progress.step)
+            for name in ("learning_rate", "samples_per_second", "data_wait_share"):
+                self._board.add_scalar(f"training/{name}", line[name], progress.step)
+
+    def _save(self, scores: dict[str, Any] | None) -> None:
+        """Write a checkpoint: weights first, so that they are never older than the state."""
+        improved = scores is not None and (scores["pixel_f1"] or 0.0) > self.best
+        if improved and scores is not None:
+            self.best = scores["pixel_f1"] or 0.0
+        if not self.processes.is_first:
+            return
+        out = self.folder.out
+        if improved:
+            save_model(self.averaged, out / BEST, training=self._summary())
+        save_model(self.averaged, out / LAST, training=self._summary())
+        card = model_card(
+            self.config,
+            self.sources.facts,
+            (self.step, self.steps),
+            sum(parameter.numel() for parameter in self.model.parameters()),
+            self.start,
+            self.folder.last_scores(),
+        )
+        write_atomically(out / CARD, card.encode())
+        self.folder.draw()
+        self.folder.save_state(self._state())
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "data": self.config.data.model_dump(mode="json"),
+            "training": self.config.training.model_dump(mode="json"),
+            "sources": [
+                {"role": fact.role, "name": fact.name, "images": fact.images, "sha256": fact.sha256}
+                for fact in self.sources.facts
+            ],
+            "steps": self.step,
+            "samples": self.step * self.config.training.batch,
+        }
+
+    def _state(self) -> dict[str, Tensor]:
+        tensors = {
+            "step": torch.tensor(self.step),
+            "best": torch.tensor(self.best, dtype=torch.float64),
+        }
+        tensors |= {f"model.{name}": value for name, value in self._own_state(self.model).items()}
+        averaged = self._own_state(self.averaged)
+        tensors |= {f"averaged.{name}": value for name, value in averaged.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+    def _load_state(self) -> None:
+        tensors = self.folder.load_state()
+        self.step = int(tensors.pop("step"))
+        self.best = float(tensors.pop("best"))
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        for part, module in (("model", self.model), ("averaged", self.averaged)):
+            module.load_state_dict({**module.state_dict(), **parts[part]})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def _own_state(self, module: nn.Module) -> dict[str, Tensor]:
+        """Without a frozen encoder, which is the same in every run that starts like this one."""
+        state = module.state_dict()
+        if not _has_frozen_encoder(self.model):
+            return state
+        return {name: value for name, value in state.items() if not name.startswith("encoder.")}
+
+
+class _Throughput:
+    """Samples per second, and the share of the time that was spent waiting for data."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._steps: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # seconds: waited, worked
+        self._since = self._waited = 0.0
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def data_came(self) -> None:
+        now = time.perf_counter()
+        self._waited, self._since = now - self._since, now
+
+    def step_ended(self) -> None:
+        self._steps.append((self._waited, time.perf_counter() - self._since))
+
+    @property
+    def samples_per_second(self) -> float:
+        return self._batch * len(self._steps) / max(1e-9, sum(map(sum, self._steps)))
+
+    @property
+    def data_wait_share(self) -> float:
+        waited = sum(waited for waited, _ in self._steps)
+        return waited / max(1e-9, sum(map(sum, self._steps)))
+
+
+def _copy_to_average(model: Fasa) -> Fasa:
+    """A copy for averaged weights; a frozen encoder is shared, since it never changes."""
+    shared = {id(model.encoder): model.encoder} if _has_frozen_encoder(model) else {}
+    return copy.deepcopy(model, shared).eval()
+
+
+def _has_frozen_encoder(model: Fasa) -> bool:
+    return model.config.includes("psa") and model.config.encoder.frozen
+
+
+def _open_board(out: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "--tensorboard needs TensorBoard; install fasa-cli[tensorboard]"
+        ) from error
+    return SummaryWriter(str(out / TENSORBOARD), purge_step=step + 1)
