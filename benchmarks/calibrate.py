@@ -3,9 +3,9 @@
     python benchmarks/calibrate.py --data VAL_DIR --weights FILE --out weights/compact.safetensors
 
 The threshold is chosen once, over all sets of VAL_DIR: the highest whose F1, averaged within each
-set and then over the sets (so that a large set does not decide alone), is within `--tolerance` of the
-best. Higher ones mark less of authentic photos, and near the best F1 hardly changes. A constant added
-to the logits changes no ranking: AUC and best F1 stay as they are.
+set and then over the sets (so that a large set does not decide alone), is within `--tolerance` of
+the best. Higher ones mark less of authentic photos, and near the best F1 hardly changes. A constant
+added to the logits changes no ranking: AUC and best F1 stay as they are.
 """
 
 from __future__ import annotations
