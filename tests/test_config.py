@@ -90,7 +90,8 @@ def test_configurations_are_frozen():
 
 
 def test_the_shipped_recipes_are_valid_and_unknown_ones_are_listed():
-    assert load_config(recipe("compact")).model == COMPACT
+    for name in ("compact", "compact-wide"):
+        assert load_config(recipe(name)).model == COMPACT
     with pytest.raises(ConfigError, match="catnet-protocol, compact, opensdi"):
         recipe("gigantic")
 

@@ -96,7 +96,11 @@ def test_what_cannot_be_used_stops_before_training(fasa, tmp_path, dataset):
         (["photos", "--variant", "all"], 2, "model.variant"),
         (["photos", "--set", "training.accumulate=3"], 2, "cannot be divided"),
         (["photos", "--masks", "nowhere"], 1, "nowhere: no such folder"),
-        (["photos", "--recipe", "gigantic"], 2, "there are: catnet-protocol, compact, opensdi"),
+        (
+            ["photos", "--recipe", "gigantic"],
+            2,
+            "there are: catnet-protocol, compact, compact-wide",
+        ),
         (["photos", "--set", "training.epoch=1"], 2, "did you mean 'epochs'"),
         (["photos", "--init", "nowhere.safetensors"], 1, "nowhere.safetensors"),
         (["photos", "--device", "cuda:77"], 1, "CUDA"),
