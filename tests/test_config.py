@@ -92,7 +92,7 @@ def test_configurations_are_frozen():
 def test_the_shipped_recipes_are_valid_and_unknown_ones_are_listed():
     for name in ("compact", "compact-wide"):
         assert load_config(recipe(name)).model == COMPACT
-    with pytest.raises(ConfigError, match="catnet-protocol, compact, opensdi"):
+    with pytest.raises(ConfigError, match="catnet-protocol, compact, compact-wide, opensdi"):
         recipe("gigantic")
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_used_stops_before_training(fasa, tmp_path, dataset):
         (
             ["photos", "--recipe", "gigantic"],
             2,
-            "there are: catnet-protocol, compact, compact-wide",
+            "there are: catnet-protocol, compact, ",
         ),
         (["photos", "--set", "training.epoch=1"], 2, "did you mean 'epochs'"),
         (["photos", "--init", "nowhere.safetensors"], 1, "nowhere.safetensors"),
