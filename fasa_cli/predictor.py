@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +115,7 @@ class Predictor:
         return predictions
 
     def _predict_in_tiles(self, image: np.ndarray) -> Prediction:
-        with torch.inference_mode():
-            probabilities, tiles = localise_in_tiles(self.model, image)
+        probabilities, tiles = localise_in_tiles(self.model, image)
         size = (image.shape[1], image.shape[0])
         return Prediction(probabilities, float(probabilities.max()), size, tiles)
 
@@ -137,6 +137,18 @@ class Predictor:
             Prediction(one, score, effective_size=(working[1], working[0]))
             for one, score in zip(maps, scores, strict=True)
         ]
+
+
+def be_deterministic() -> None:
+    """Make the same libraries on the same kind of device answer with the same bits.
+
+    For the whole process, and before a model runs: one thread, since sums depend on how they are
+    shared out, and no kernel that adds in the order of chance. Slower.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when CUDA starts
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.set_num_threads(1)
 
 
 def resolve_device(name: str) -> torch.device:
