@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the result here as JSON")
     options = parser.parse_args()
+    out = options.out and options.out.resolve()
     torch.set_num_threads(1)  # a fork has no use for the threads of its parent
     cv2.setNumThreads(1)
     torch.manual_seed(0)
@@ -60,9 +61,9 @@ def main() -> None:
         "platform": platform.platform(),
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n")
     raise SystemExit(1 if result["differences"] else 0)
 
 

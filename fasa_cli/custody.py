@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 import numpy as np
@@ -233,7 +233,7 @@ def _pack(
     sums: dict[str, str] = {}
     photos = []
     for record in run.records():
-        entry = {
+        entry: dict[str, Any] = {
             "path": record.path,
             "name": record.name,
             "sha256": record.sha256,

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -198,7 +197,8 @@ def run_digest(
         {"weights": description["weights"]["sha256"]},
     ]
     hashes = [hashlib.sha256(canonical_json(line)).hexdigest() for line in lines]
-    hashes += [_content_hash(item, ("path", "reason")) for item in chain(failures, skipped)]
+    hashes += [_content_hash(item, ("path", "reason")) for item in failures]
+    hashes += [_content_hash(item, ("path", "reason")) for item in skipped]
     hashes += [_content_hash(record, ("path", "seconds")) for record in records]
     return hashlib.sha256("\n".join(sorted(hashes)).encode("ascii")).hexdigest()
 

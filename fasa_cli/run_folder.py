@@ -52,12 +52,15 @@ def open_run(
     Raises:
         OutputError: not writable, in use, holding a different run, or files that are not fasa's.
     """
-    targets = list(targets)
-    if not overwrite and not (out / RUN_FOLDER / "run.json").exists():
-        _refuse_foreign_files(out, targets)
+    ours = overwrite or (out / RUN_FOLDER / "run.json").exists()
+    folders = {RUN_FOLDER}
+    for target in targets:
+        folders.add(os.path.dirname(target))
+        if not ours:
+            _refuse_foreign_file(out / target)
     _make_folder(out / RUN_FOLDER)
     with _locked(out):
-        _clear_temporaries(out, targets)
+        _clear_temporaries(out / folder for folder in folders)
         if overwrite:
             _delete_run(out)
         _refuse_other_run(out, identity)
@@ -234,9 +237,8 @@ def _locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _clear_temporaries(out: Path, targets: Iterable[str]) -> None:
+def _clear_temporaries(folders: Iterable[Path]) -> None:
     """Delete what a killed scan had half written; names that only fasa gives."""
-    folders = {out / RUN_FOLDER, *(out / os.path.dirname(target) for target in targets)}
     for folder in folders:
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
@@ -244,15 +246,12 @@ def _clear_temporaries(out: Path, targets: Iterable[str]) -> None:
                     os.unlink(entry.path)
 
 
-def _refuse_foreign_files(out: Path, targets: Iterable[str]) -> None:
-    if not out.is_dir():
-        return
-    for target in targets:
-        if os.path.lexists(out / target):
-            raise OutputError(
-                f"{out / target}: exists, and not from a scan; "
-                "choose another --out, or --overwrite to replace it"
-            )
+def _refuse_foreign_file(path: Path) -> None:
+    if os.path.lexists(path):
+        raise OutputError(
+            f"{path}: exists, and not from a scan; "
+            "choose another --out, or --overwrite to replace it"
+        )
 
 
 def _refuse_other_run(out: Path, identity: Mapping[str, Any]) -> None:

@@ -26,7 +26,13 @@ else:
     import tomli as tomllib
 
 PACKAGE = Path(fasa_cli.__file__).parent
-NETWORK = ("socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo", "urllib.Request")
+NETWORK = (
+    "socket.__new__",
+    "socket.connect",
+    "socket.bind",
+    "socket.getaddrinfo",
+    "urllib.Request",
+)
 CODE = ("pickle.find_class", "marshal.loads")
 # The oldest version without a hole that is known to matter here, and which.
 FLOORS = {

@@ -66,12 +66,13 @@ def _rerun(
     encoder_weights: str | None,
     device: str,
 ) -> Verification:
+    from fasa_cli.assets import shipped_weights
     from fasa_cli.custody import rerun
     from fasa_cli.predictor import Predictor, be_deterministic
 
     if saved.description["config"].get("deterministic"):
         be_deterministic()
-    path = weights or saved.weights_path
+    path = weights or saved.weights_path or shipped_weights()
     predictor = Predictor.from_checkpoint(path, device, encoder_weights)
     with Progress(min(count, len(saved)), "photos again") as progress:
         return rerun(saved, predictor, count, tolerance, progress.advance)

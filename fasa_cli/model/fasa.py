@@ -89,7 +89,8 @@ class Fasa(nn.Module):
             logits = self.decoder(stages, self.prototypes.fake_prototype, side_input)  # Eqs. 6-7
         elif self.config.variant == "psa" and semantic_map is not None:
             if view:
-                semantic_map = view.part_of(semantic_map, stages[0].shape[-2:])
+                size = (stages[0].shape[-2], stages[0].shape[-1])
+                semantic_map = view.part_of(semantic_map, size)
             logits = self.simple_decoder([*stages, semantic_map])
         else:
             logits = self.simple_decoder(stages)

@@ -161,7 +161,7 @@ class _TiledPhoto:
         layers: list[_Layer] = [_plain(side.stem)]  # from the pixels, or from what is kept, to here
         with self._fed(means):
             for index, stage in enumerate(side.stages):
-                for layer in stage:
+                for layer in stage.children():
                     if isinstance(layer, ResidualBlock) and layer.context is not None:
                         means[layer.context] = self._mean(layers, kept, index >= _KEPT_FROM)
                         layers = [] if index >= _KEPT_FROM else layers
@@ -170,8 +170,7 @@ class _TiledPhoto:
         return means
 
     def _mean(self, layers: list[_Layer], kept: list[Tensor | None], keep: bool) -> Tensor:
-        total: Tensor | float = 0.0
-        cells = 0
+        sums, cells = [], 0
         for number, tile in enumerate(self._tiles):
             features = kept[number]
             if features is None:
@@ -182,9 +181,9 @@ class _TiledPhoto:
             if keep:
                 kept[number] = features
             core = tile.core_of(features)
-            total = total + core.double().sum((2, 3))
+            sums.append(core.double().sum((2, 3)))
             cells += core.shape[2] * core.shape[3]
-        return (total / cells).float()
+        return (torch.stack(sums).sum(0) / cells).float()
 
     @contextmanager
     def _fed(self, means: Mapping[nn.Module, Tensor]) -> Iterator[None]:

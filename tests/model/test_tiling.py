@@ -71,14 +71,15 @@ def test_a_tiles_part_is_a_crop_of_the_resized_whole(stride: int) -> None:
 @pytest.mark.parametrize("variant", ["full", "psa", "baseline"])
 @pytest.mark.parametrize("size", [(390, 800), (801, 333)])
 def test_tiles_give_the_whole_photos_answer(variant: str, size: tuple[int, int]) -> None:
+    """The wide overlap hides all that a border does; the other most of it, in any model."""
     made, pixels = model(variant), photo(*size)
     expected = whole(made, pixels)
     assert np.ptp(expected) > 0.05  # something to get wrong
-    tiled, count = localise_in_tiles(made, pixels, tile=384, overlap=256)
-    assert count >= 4
-    assert tiled.dtype == np.float32
-    assert tiled.shape == size
-    np.testing.assert_allclose(tiled, expected, atol=3e-3)
+    for tile, overlap, tolerance in ((512, 384, 5e-4), (384, 256, 0.02)):
+        tiled, count = localise_in_tiles(made, pixels, tile, overlap)
+        assert count >= 3
+        assert (tiled.dtype, tiled.shape) == (np.float32, size)
+        np.testing.assert_allclose(tiled, expected, atol=tolerance)
 
 
 def test_tiles_on_their_own_would_not() -> None:
