@@ -34,6 +34,7 @@ LIBRARIES = {
     "opencv-python": "cv2",
     "scikit-image": "skimage",
     "pillow": "PIL",
+    "matplotlib": "matplotlib",
     "pydantic": "pydantic",
     "pyyaml": "yaml",
     "rich": "rich",

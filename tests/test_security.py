@@ -105,6 +105,8 @@ def commands(weights: str) -> dict[str, list[str]]:
         "bundle": ["masks"],
         "doctor": model,
         "synth": ["photos", "--out", "forged", "--count", "2"],
+        "evaluate": ["forged", "--out", "evaluation", *model],
+        "robustness": ["forged", "--jpeg", "80", "--out", "sweep", *model],
         "data check": ["forged"],
         "data show": ["forged", "--out", "sheet.png"],
         "train": ["photos", "--out", "run", *small],

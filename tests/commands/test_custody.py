@@ -11,8 +11,11 @@ import pytest
 from conftest import write_photo
 from typer.testing import CliRunner, Result
 
+import fasa_cli
 from fasa_cli import diagnosis
 from fasa_cli.app import app
+
+PROJECT = Path(fasa_cli.__file__).parents[1] / "pyproject.toml"
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +133,14 @@ def test_doctor_finds_nothing_wrong(tiny_weights: Path) -> None:
     codecs = [one["text"] for one in symptoms if one["check"] == "codecs"]
     assert codecs == ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"]
     assert symptoms[-1]["text"].startswith("a test picture was scanned and verified with tiny")
+
+
+@pytest.mark.skipif(not PROJECT.is_file(), reason="needs the checkout")
+def test_doctor_looks_for_all_that_is_required() -> None:
+    text = PROJECT.read_text()
+    required = text[text.index("dependencies = [") : text.index("[project.optional")]
+    names = {line.strip().strip('"').split(">=")[0] for line in required.splitlines()[1:-2]}
+    assert names - {"tomli"} == set(diagnosis.LIBRARIES)  # tomli: before Python 3.11 only
 
 
 def test_doctor_goes_on_without_weights_or_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
