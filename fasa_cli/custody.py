@@ -150,7 +150,7 @@ def rerun(
             f"{predictor.weights.path}: other weights than the scan's (sha256 "
             f"{run.weights_sha256[:12]}...); name those with --weights"
         )
-    total = len(run)
+    total = run.count_records()
     chosen = {index * total // count for index in range(count)} if count < total else range(total)
     findings = []
     for index, record in enumerate(run.records()):

@@ -568,7 +568,10 @@ def encode_probabilities(probabilities: np.ndarray) -> bytes:
     low, high = probabilities.min(), probabilities.max()
     if not (low >= 0 and high <= 1):  # NaN fails this too
         raise ValueError(f"probabilities lie in [0, 1], not in [{low}, {high}]")
-    return encode_png(np.rint(probabilities.astype(np.float64) * 65535).astype(np.uint16))
+    levels = np.empty(probabilities.shape, np.uint16)
+    for row, one in zip(levels, probabilities, strict=True):  # a map in float64 would be large
+        row[:] = np.rint(one.astype(np.float64) * 65535)
+    return encode_png(levels)
 
 
 def _is_rgb(array: np.ndarray) -> bool:

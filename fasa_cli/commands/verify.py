@@ -40,7 +40,7 @@ def verify(
     from fasa_cli.saved_run import SavedRun
 
     saved = SavedRun(run)
-    with Progress(len(saved), "photos") as progress:
+    with Progress(saved.count_records(), "photos") as progress:
         result = check(saved, weights, progress.advance)
     checked, findings = dict(result.checked), list(result.findings)
     if rerun and not result.bad("weights"):
@@ -74,7 +74,7 @@ def _rerun(
         be_deterministic()
     path = weights or saved.weights_path or shipped_weights()
     predictor = Predictor.from_checkpoint(path, device, encoder_weights)
-    with Progress(min(count, len(saved)), "photos again") as progress:
+    with Progress(min(count, saved.count_records()), "photos again") as progress:
         return rerun(saved, predictor, count, tolerance, progress.advance)
 
 

@@ -256,9 +256,14 @@ class TraceEnergy(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """B x C x H x W, even sides -> B x width x H/2 x W/2, normalised log-energy."""
         weight = self.filters.weight
-        response = F.conv2d(image, weight - weight.mean((2, 3), keepdim=True), padding=2)
-        energy = F.avg_pool2d(response.abs().float(), 4, stride=2, padding=1)
-        return self.norm(torch.log(energy + self.FLOOR))
+        weight = weight - weight.mean((2, 3), keepdim=True)
+        # At full resolution all responses at once would take more memory than anything else.
+        filters = [weight] if self.training else weight.split(4)
+        energies = [
+            F.avg_pool2d(F.conv2d(image, some, padding=2).abs().float(), 4, stride=2, padding=1)
+            for some in filters
+        ]
+        return self.norm(torch.log(torch.cat(energies, dim=1) + self.FLOOR))
 
 
 class ConvNextSide(nn.Module):

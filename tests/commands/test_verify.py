@@ -1,4 +1,4 @@
-"""`fasa verify`, `fasa bundle` and `fasa doctor` as people call them."""
+"""`fasa verify` and `fasa bundle` as people call them, and `fasa scan --deterministic`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ import pytest
 from conftest import write_photo
 from typer.testing import CliRunner, Result
 
-import fasa_cli
-from fasa_cli import diagnosis
 from fasa_cli.app import app
-
-PROJECT = Path(fasa_cli.__file__).parents[1] / "pyproject.toml"
 
 
 @pytest.fixture(autouse=True)
@@ -112,55 +108,3 @@ def test_a_deterministic_scan_is_another_configuration(run: Path, tiny_weights: 
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(threads)
         os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
-
-
-# --- Doctor ---------------------------------------------------------------------------------
-
-
-def test_doctor_finds_nothing_wrong(tiny_weights: Path) -> None:
-    result = fasa("doctor", "--weights", str(tiny_weights), "--device", "cpu", "--json")
-    assert result.exit_code == 0, result.stdout
-    symptoms = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {one["check"] for one in symptoms} == {
-        "version",
-        "libraries",
-        "devices",
-        "codecs",
-        "weights",
-        "folders",
-        "scan",
-    }
-    codecs = [one["text"] for one in symptoms if one["check"] == "codecs"]
-    assert codecs == ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"]
-    assert symptoms[-1]["text"].startswith("a test picture was scanned and verified with tiny")
-
-
-@pytest.mark.skipif(not PROJECT.is_file(), reason="needs the checkout")
-def test_doctor_looks_for_all_that_is_required() -> None:
-    text = PROJECT.read_text()
-    required = text[text.index("dependencies = [") : text.index("[project.optional")]
-    names = {line.strip().strip('"').split(">=")[0] for line in required.splitlines()[1:-2]}
-    assert names - {"tomli"} == set(diagnosis.LIBRARIES)  # tomli: before Python 3.11 only
-
-
-def test_doctor_goes_on_without_weights_or_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(diagnosis.LIBRARIES, "not-there", "fasa_needs_no_such_thing")
-    Path("cut.safetensors").write_bytes(b"cut")
-    result = fasa("doctor", "--weights", "cut.safetensors", "--device", "cpu")
-    assert result.exit_code == 3
-    assert "problem libraries not-there is not installed (pip install not-there)" in " ".join(
-        result.stdout.split()
-    )
-    assert "cut.safetensors: not a safetensors file" in result.stdout
-    assert "scanned and verified with an untrained model" in result.stdout
-    assert "2 problems" in result.stderr
-
-
-def test_doctor_survives_its_own_errors(
-    monkeypatch: pytest.MonkeyPatch, tiny_weights: Path
-) -> None:
-    monkeypatch.setattr(diagnosis, "_codecs", lambda: 1 / 0)
-    result = fasa("doctor", "--weights", str(tiny_weights), "--device", "cpu")
-    assert result.exit_code == 3
-    assert "ZeroDivisionError" in result.stdout
-    assert "a test picture was scanned" in result.stdout
