@@ -33,7 +33,7 @@ NETWORK = (
     "socket.getaddrinfo",
     "urllib.Request",
 )
-CODE = ("pickle.find_class", "marshal.loads")
+CODE = ("pickle.find_class",)
 # The oldest version without a hole that is known to matter here, and which.
 FLOORS = {
     "pillow": (12, 3),  # heap writes in paste, crop and colour transforms, bombs (CVE-2026-59199..)
@@ -99,7 +99,7 @@ def commands(weights: str) -> dict[str, list[str]]:
     return {
         "scan": ["photos", "--prob", "--overlay", *model],
         "overlay": ["masks", "--out", "pictures"],
-        "regions": ["masks"],
+        "regions": ["masks", "--out", "regions.json"],
         "report": ["masks", "--out", "report.html"],
         "verify": ["masks", "--rerun", "1", "--device", "cpu"],
         "bundle": ["masks"],

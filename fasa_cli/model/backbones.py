@@ -217,6 +217,9 @@ class ResidualSide(nn.Module):
         yield from self.stages[1:]
 
 
+_STRIP_ROWS = 512  # of pixels, even
+
+
 class ResidualStem(nn.Module):
     """The first look at the pixels, at stride 2: convolutions, and trace energy where asked for."""
 
@@ -230,6 +233,19 @@ class ResidualStem(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """B x C x H x W, even sides -> B x width x H/2 x W/2."""
+        if self.training:
+            return self._look(image)
+        # In strips: of a large photo nothing else would take so much memory. The same numbers,
+        # since a position sees 6 pixels around it and a strip 16 more than it answers for.
+        height = image.shape[2]
+        strips = []
+        for top in range(0, height, _STRIP_ROWS):
+            start, stop = max(0, top - 16), top + _STRIP_ROWS
+            rows = self._look(image[:, :, start : stop + 16])[:, :, (top - start) // 2 :]
+            strips.append(rows[:, :, : _STRIP_ROWS // 2])
+        return torch.cat(strips, dim=2)
+
+    def _look(self, image: Tensor) -> Tensor:
         features = self.layers(image)
         if self.energy is None or self.mix is None:
             return features
@@ -256,14 +272,9 @@ class TraceEnergy(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """B x C x H x W, even sides -> B x width x H/2 x W/2, normalised log-energy."""
         weight = self.filters.weight
-        weight = weight - weight.mean((2, 3), keepdim=True)
-        # At full resolution all responses at once would take more memory than anything else.
-        filters = [weight] if self.training else weight.split(4)
-        energies = [
-            F.avg_pool2d(F.conv2d(image, some, padding=2).abs().float(), 4, stride=2, padding=1)
-            for some in filters
-        ]
-        return self.norm(torch.log(torch.cat(energies, dim=1) + self.FLOOR))
+        response = F.conv2d(image, weight - weight.mean((2, 3), keepdim=True), padding=2)
+        energy = F.avg_pool2d(response.abs().float(), 4, stride=2, padding=1)
+        return self.norm(torch.log(energy + self.FLOOR))
 
 
 class ConvNextSide(nn.Module):

@@ -59,10 +59,12 @@ class AdaptiveDualBandDCT(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """B x 3 x H x W, normalised RGB -> B x 9 x H x W: RGB, high band, low band."""
         # One colour after the other: the same numbers, and of a large photo a third of the memory.
-        bands = [self.bands(colour) for colour in image.split(1, dim=1)]
-        low = [self.gain_low * band for band, _ in bands]
-        high = [self.gain_high * band for _, band in bands]
-        return torch.cat([image.float(), *high, *low], dim=1)
+        lows, highs = [], []
+        for colour in image.split(1, dim=1):
+            low, high = self.bands(colour)
+            lows.append(self.gain_low * low)
+            highs.append(self.gain_high * high)
+        return torch.cat([image.float(), *highs, *lows], dim=1)
 
 
 def dct2(image: Tensor) -> Tensor:
