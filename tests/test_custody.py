@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RedPredictor, scan_red, write_photo
 
 from fasa_cli import custody
 from fasa_cli.custody import bundle, rerun, verify
 from fasa_cli.errors import CheckpointError, OutputError
 from fasa_cli.saved_run import SavedRun
+from tests.conftest import RedPredictor, scan_red, write_photo
 
 ODD = [
     "new\nline.png",

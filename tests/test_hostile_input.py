@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import RedPredictor, write_photo
 from PIL import Image, ImageCms
-from test_images import exif_with, photo, png, saved, tiff, two_frames
 
 from fasa_cli.discovery import discover
 from fasa_cli.scanning import ScanOptions, ScanSummary, scan
+from tests.conftest import RedPredictor, write_photo
+from tests.test_images import exif_with, photo, png, saved, tiff, two_frames
 
 IMAGE = Image.fromarray(photo())
 GREY = np.asarray(IMAGE.convert("L"))

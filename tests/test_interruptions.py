@@ -12,18 +12,18 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import RedPredictor, scan_red, write_photo
 
 from fasa_cli.discovery import discover
 from fasa_cli.errors import OutputError
 from fasa_cli.scanning import ScanOptions, scan
+from tests.conftest import RedPredictor, scan_red, write_photo
 
 ROOT = Path(__file__).parents[1]
 # The stand-in model needs no torch, so a scan starts in a moment; the pause gives time to be shot.
 SCAN = """
 import sys, time
-sys.path[:0] = [{root!r}, {tests!r}]
-from conftest import RedPredictor, scan_red
+sys.path.insert(0, {root!r})
+from tests.conftest import RedPredictor, scan_red
 answer = RedPredictor._predict
 RedPredictor._predict = lambda self, image: (time.sleep(0.01), answer(self, image))[1]
 print("ready", flush=True)
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def start() -> subprocess.Popen[str]:
-    script = SCAN.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    script = SCAN.format(root=str(ROOT))
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import write_photo
 from typer.testing import CliRunner
 
 import fasa_cli
 from fasa_cli.app import app
+from tests.conftest import write_photo
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -110,6 +110,7 @@ def commands(weights: str) -> dict[str, list[str]]:
         "data check": ["forged"],
         "data show": ["forged", "--out", "sheet.png"],
         "train": ["photos", "--out", "run", *small],
+        "ablate": ["--data", "forged", "--val", "forged", "--out", "ablation", *small],
         "weights show": [weights],
     }
 

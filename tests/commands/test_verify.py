@@ -8,10 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import write_photo
 from typer.testing import CliRunner, Result
 
 from fasa_cli.app import app
+from tests.conftest import write_photo
 
 
 @pytest.fixture(autouse=True)
