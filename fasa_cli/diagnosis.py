@@ -199,4 +199,4 @@ def _predictor(weights: Path | None, device: str) -> tuple[Predictor, str]:
         predictor = Predictor.from_checkpoint(weights or shipped_weights(), device)
         return predictor, predictor.weights.preset
     except FasaError:
-        return Predictor(Fasa(TINY), device), "an untrained model, for want of weights"
+        return Predictor(Fasa(TINY), device), "an untrained model (for want of weights)"

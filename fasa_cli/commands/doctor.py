@@ -31,5 +31,5 @@ def doctor(
             typer.echo(dumps(vars(symptom)))
         else:
             typer.echo(printable(f"{symptom.state:8}{symptom.check:10}{symptom.text}"))
-    say(f"{problems} problems" if problems else "no problem found")
+    say(f"problems found: {problems or 'none'}")
     raise typer.Exit(EXIT_PROBLEM if problems else 0)

@@ -92,4 +92,5 @@ def _show(saved: SavedRun, checked: dict[str, int], bad: dict[str, int]) -> None
             say(f"checked {checked[name]}: {text}: {state}")
     if "rerun" not in checked:
         say("not checked: whether the model gives these results again (--rerun N)")
-    say(f"not checked: who ran the scan, and when; digest {saved.description.get('digest')}")
+    say("not checked: who ran the scan, and when")
+    say(f"digest: {saved.description.get('digest')}")

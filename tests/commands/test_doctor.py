@@ -61,7 +61,7 @@ def test_doctor_goes_on_without_weights_or_libraries(monkeypatch: pytest.MonkeyP
     )
     assert "cut.safetensors: not a safetensors file" in result.stdout
     assert "scanned and verified with an untrained model" in result.stdout
-    assert "2 problems" in result.stderr
+    assert "problems found: 2" in result.stderr
 
 
 def test_doctor_survives_its_own_errors(
