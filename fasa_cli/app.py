@@ -16,7 +16,9 @@ from typer.core import TyperGroup
 from fasa_cli import __version__
 from fasa_cli.commands import (
     ablate,
+    bundle,
     data,
+    doctor,
     evaluate,
     overlay,
     regions,
@@ -25,6 +27,7 @@ from fasa_cli.commands import (
     scan,
     synth,
     train,
+    verify,
     weights,
 )
 from fasa_cli.commands.display import say
@@ -60,6 +63,8 @@ app = typer.Typer(
 app.command("scan")(scan.scan)
 app.command("overlay")(overlay.overlay)
 app.command("regions")(regions.regions)
+app.command("verify")(verify.verify)
+app.command("bundle")(bundle.bundle)
 app.command("train")(train.train)
 app.command("ablate")(ablate.ablate)
 app.command("evaluate")(evaluate.evaluate)
@@ -68,6 +73,7 @@ app.command("report")(report.report)
 app.command("synth")(synth.synth)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.command("doctor")(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:

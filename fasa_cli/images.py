@@ -167,6 +167,15 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     )
 
 
+def declared_pixels(data: bytes) -> int:
+    """Width x height as an image file's header declares it; 0 where that cannot be told."""
+    try:
+        width, height = _open(data, _supported_format(data, "")).size
+    except Exception:  # decode_image says what is wrong with it
+        return 0
+    return max(width, 0) * max(height, 0)
+
+
 def _supported_format(data: bytes, name: str) -> str:
     if not data:
         raise ImageError(f"{name}: the file is empty; get a fresh copy")
@@ -559,7 +568,10 @@ def encode_probabilities(probabilities: np.ndarray) -> bytes:
     low, high = probabilities.min(), probabilities.max()
     if not (low >= 0 and high <= 1):  # NaN fails this too
         raise ValueError(f"probabilities lie in [0, 1], not in [{low}, {high}]")
-    return encode_png(np.rint(probabilities.astype(np.float64) * 65535).astype(np.uint16))
+    levels = np.empty(probabilities.shape, np.uint16)
+    for row, one in zip(levels, probabilities, strict=True):  # a map in float64 would be large
+        row[:] = np.rint(one.astype(np.float64) * 65535)
+    return encode_png(levels)
 
 
 def _is_rgb(array: np.ndarray) -> bool:
@@ -574,6 +586,10 @@ def _encode(suffix: str, array: np.ndarray, options: list[int]) -> bytes:
     if not done:
         raise ValueError(f"no {suffix} from an array of {array.dtype} {array.shape}")
     return encoded.tobytes()
+
+
+# Names under which files are written until they are whole.
+TEMPORARY = re.compile(r"\.fasa-[0-9a-f]{32}\.tmp")
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

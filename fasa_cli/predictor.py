@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +11,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig
 from fasa_cli.errors import DeviceError
 from fasa_cli.model.fasa import Fasa, image_score
+from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.weights import build_model
 from fasa_cli.results import Prediction
 
-# Ours: at native resolution memory grows with the photo; above this it is scaled down for the
-# model, and the record says so.
-LARGEST_NATIVE_PIXELS = 6_000_000
-LARGEST_NATIVE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
+# Ours: a photo is analysed whole where memory allows (about 100 bytes a pixel), which holds for
+# the 12 megapixels of a phone; a larger one in tiles (model/tiling.py).
+LARGEST_WHOLE_PIXELS = 12_600_000
+LARGEST_WHOLE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Predictor:
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval()
         parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._largest_batch: int | None = None  # until CUDA memory has shown its limit
         self.weights = WeightsInfo(path, sha256, model.config.preset, parameters)
 
     @classmethod
@@ -72,7 +77,11 @@ class Predictor:
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        """Localise in several images of any sizes; those of equal size run together."""
+        """Localise in several images of any sizes; those of equal size run together.
+
+        When a CUDA device runs out of memory, this and all later batches are halved until they
+        fit, and the log says so.
+        """
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images):
             groups.setdefault(image.shape, []).append(index)
@@ -83,8 +92,37 @@ class Predictor:
         return [predictions[index] for index in range(len(images))]
 
     def _predict_equal(self, images: list[np.ndarray]) -> list[Prediction]:
+        if self.config.input_size is None and not _fits(images[0]):
+            return [self._predict_in_tiles(image) for image in images]
+        predictions: list[Prediction] = []
+        while len(predictions) < len(images):
+            batch = images[len(predictions) :][: self._largest_batch]
+            try:
+                predictions += self._predict_whole(batch)
+            except torch.cuda.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                self._largest_batch = len(batch) // 2
+            else:
+                continue
+            # Not within `except`, where the error would keep the tensors of the attempt alive.
+            torch.cuda.empty_cache()
+            _log.warning(
+                "CUDA ran out of memory with %d images at a time; going on with %d",
+                len(batch),
+                self._largest_batch,
+            )
+        return predictions
+
+    def _predict_in_tiles(self, image: np.ndarray) -> Prediction:
+        probabilities, tiles = localise_in_tiles(self.model, image)
+        size = (image.shape[1], image.shape[0])
+        return Prediction(probabilities, float(probabilities.max()), size, tiles)
+
+    def _predict_whole(self, images: list[np.ndarray]) -> list[Prediction]:
         height, width = images[0].shape[:2]
-        seen = [_fit(image) for image in images]
+        # A model that resizes its input needs no more pixels than fit.
+        seen = [image if _fits(image) else _shrunk(image) for image in images]
         batch = torch.from_numpy(np.stack(seen)).to(self.device)
         with torch.inference_mode():
             probabilities = self.model(to_unit_range(batch)).probabilities
@@ -101,9 +139,16 @@ class Predictor:
         ]
 
 
-def to_unit_range(images: Tensor) -> Tensor:
-    """B x H x W x 3 uint8 -> B x 3 x H x W float32 in [0, 1]."""
-    return images.permute(0, 3, 1, 2).float().div(255)
+def be_deterministic() -> None:
+    """Make the same libraries on the same kind of device answer with the same bits.
+
+    For the whole process, and before a model runs: one thread, since sums depend on how they are
+    shared out, and no kernel that adds in the order of chance. Slower.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when CUDA starts
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.set_num_threads(1)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -129,12 +174,15 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _fit(image: np.ndarray) -> np.ndarray:
+def _fits(image: np.ndarray) -> bool:
+    height, width = image.shape[:2]
+    return height * width <= LARGEST_WHOLE_PIXELS and max(height, width) <= LARGEST_WHOLE_SIDE
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     factor = min(
-        (LARGEST_NATIVE_PIXELS / (height * width)) ** 0.5, LARGEST_NATIVE_SIDE / max(height, width)
+        (LARGEST_WHOLE_PIXELS / (height * width)) ** 0.5, LARGEST_WHOLE_SIDE / max(height, width)
     )
-    if factor >= 1:
-        return image
     size = (max(1, int(width * factor)), max(1, int(height * factor)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

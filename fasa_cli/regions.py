@@ -11,6 +11,8 @@ import numpy as np
 
 from fasa_cli.results import Region, Rle
 
+_STRIP_PIXELS = 4_000_000
+
 Ring = list[tuple[int, int]]
 Polygon = list[Ring]
 
@@ -29,7 +31,7 @@ def find_regions(
         marked.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S
     )
     boxes, areas = stats[1:, :4], stats[1:, cv2.CC_STAT_AREA]
-    means, peaks = _scores(labels[marked] - 1, probabilities[marked], areas)
+    means, peaks = _scores(labels, probabilities, areas)
     # No two regions share a box (they would have to cross), so the order is complete.
     order = np.lexsort((*boxes.T[::-1], -areas))[:limit]
     columns = (boxes[order], areas[order], means[order], peaks[order])
@@ -42,14 +44,22 @@ def find_regions(
 
 
 def _scores(
-    labels: np.ndarray, scores: np.ndarray, areas: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray, areas: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, peak) score per region from the label and score of each marked pixel."""
-    labels = labels.astype(np.intp)  # bincount is ten times faster with it
-    peaks = np.full(len(areas), -np.inf, scores.dtype)  # so is maximum.at when types agree
-    np.maximum.at(peaks, labels, scores)
-    means = np.bincount(labels, weights=scores, minlength=len(areas)) / areas
-    return np.minimum(means, peaks), peaks  # rounding must not lift a mean above its peak
+    """(mean, peak) score per region from the H x W labels (0: none) and scores."""
+    count = len(areas) + 1
+    peaks = np.full(count, -np.inf, probabilities.dtype)
+    sums = np.zeros(count)
+    step = max(1, _STRIP_PIXELS // labels.shape[1])
+    for top in range(0, len(labels), step):  # in strips: what follows takes 16 bytes a pixel
+        strip = labels[top : top + step]
+        marked = strip > 0
+        here = strip[marked].astype(np.intp)  # bincount is ten times faster with it
+        scores = probabilities[top : top + step][marked]
+        np.maximum.at(peaks, here, scores)  # fast only while its types agree
+        sums += np.bincount(here, weights=scores, minlength=count)
+    means = sums[1:] / areas
+    return np.minimum(means, peaks[1:]), peaks[1:]  # rounding must not lift a mean above its peak
 
 
 # --- Shapes ---------------------------------------------------------------------------------

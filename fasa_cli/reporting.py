@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -168,3 +169,42 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+# --- The run's digest -----------------------------------------------------------------------
+
+
+def canonical_json(values: Any) -> bytes:
+    """The one JSON text of plain values: keys sorted, no blanks, ASCII."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")
+
+
+def run_digest(
+    description: Mapping[str, Any],
+    records: Iterable[ScanRecord],
+    failures: Iterable[Failure],
+    skipped: Iterable[Skipped],
+) -> str:
+    """sha256 over what a run found and with what, in canonical JSON without clock or paths.
+
+    Of `description` (run.json) the schema, the weights' hash and the configuration count; of a
+    record all but its path and time; of what failed or was skipped the kind. The order does not
+    count: the same photos, weights and settings give the same digest wherever they lie.
+    """
+    lines = [
+        {"schema_version": description["schema_version"], "config": description["config"]},
+        {"weights": description["weights"]["sha256"]},
+    ]
+    hashes = [hashlib.sha256(canonical_json(line)).hexdigest() for line in lines]
+    hashes += [_content_hash(item, ("path", "reason")) for item in failures]
+    hashes += [_content_hash(item, ("path", "reason")) for item in skipped]
+    hashes += [_content_hash(record, ("path", "seconds")) for record in records]
+    return hashlib.sha256("\n".join(sorted(hashes)).encode("ascii")).hexdigest()
+
+
+def _content_hash(item: ScanRecord | Failure | Skipped, without: Iterable[str]) -> str:
+    values = asdict(item)
+    for key in without:
+        del values[key]
+    return hashlib.sha256(canonical_json(values)).hexdigest()

@@ -36,12 +36,14 @@ class Prediction:
     """What the model says of one image, at the image's own size.
 
     `probabilities` is H x W float32 in [0, 1]. `score` is its maximum (Eq. 9), kept for parity
-    with the paper; `effective_size` is the (width, height) at which the model saw the image.
+    with the paper; `effective_size` is the (width, height) at which the model saw the image, whole
+    or in that many `tiles`.
     """
 
     probabilities: np.ndarray
     score: float
     effective_size: tuple[int, int]
+    tiles: int = 1
 
     def mask(self, threshold: float) -> np.ndarray:
         """H x W bool: the pixels whose probability is above `threshold`."""

@@ -12,17 +12,21 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from fasa_cli.discovery import RUN_FOLDER
 from fasa_cli.errors import OutputError
-from fasa_cli.images import write_atomically
+from fasa_cli.images import TEMPORARY, write_atomically
 from fasa_cli.reporting import (
     csv_lines,
     json_line,
     parse_record,
+    read_failures,
     read_results,
+    read_skipped,
+    run_digest,
     write_lines,
 )
 from fasa_cli.results import Failure, ScanRecord, Skipped
@@ -48,10 +52,15 @@ def open_run(
     Raises:
         OutputError: not writable, in use, holding a different run, or files that are not fasa's.
     """
-    if not overwrite and not (out / RUN_FOLDER / "run.json").exists():
-        _refuse_foreign_files(out, targets)
+    ours = overwrite or (out / RUN_FOLDER / "run.json").exists()
+    folders = {RUN_FOLDER}
+    for target in targets:
+        folders.add(os.path.dirname(target))
+        if not ours:
+            _refuse_foreign_file(out / target)
     _make_folder(out / RUN_FOLDER)
     with _locked(out):
+        _clear_temporaries(out / folder for folder in folders)
         if overwrite:
             _delete_run(out)
         _refuse_other_run(out, identity)
@@ -70,7 +79,8 @@ class RunFolder:
         self.folder = out / RUN_FOLDER
         with _as_output_error(self.folder):
             self._journal = _Journal(self.folder / "results.jsonl")
-            self._errors = (self.folder / "errors.jsonl").open("w", encoding="utf-8")
+            # Not buffered: what a full disk refused must not come back when the file is closed.
+            self._errors = (self.folder / "errors.jsonl").open("wb", buffering=0)
 
     def previous(self, name: str) -> ScanRecord | None:
         """What is on record of the image that is called `name`."""
@@ -102,8 +112,7 @@ class RunFolder:
     def add_failure(self, failure: Failure) -> None:
         """Put a failure into `errors.jsonl`, which holds those of the current scan only."""
         with _as_output_error(self.folder):
-            self._errors.write(json_line(failure))
-            self._errors.flush()
+            _write_all(self._errors, json_line(failure).encode("ascii"))
 
     def forget(self, name: str) -> None:
         """Drop an image that is no longer what was analysed, and its outputs."""
@@ -131,6 +140,15 @@ class RunFolder:
         write_lines(self.folder / "results.csv", csv_lines(results))
         return kept
 
+    def digest(self, description: Mapping[str, Any]) -> str:
+        """The run's digest (see reporting.run_digest), once it is put in order."""
+        return run_digest(
+            description,
+            read_results(self.folder / "results.jsonl"),
+            read_failures(self.folder / "errors.jsonl"),
+            read_skipped(self.folder / "skipped.jsonl"),
+        )
+
     def close(self) -> None:
         self._journal.close()
         self._errors.close()
@@ -143,19 +161,19 @@ class _Journal:
         self._path = path
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}  # name -> (offset, length) of its last line
-        self._file = path.open("a+b")
+        self._file = path.open("a+b", buffering=0)
         self._read_places()
 
     def _read_places(self) -> None:
-        self._file.seek(0)
         offset = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):  # the scan was cut off while it wrote this
-                self._file.truncate(offset)
-                break
-            with suppress(ValueError):  # a damaged line: that image is analysed again
-                self._places[parse_record(line).name] = (offset, len(line))
-            offset += len(line)
+        with self._path.open("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):  # the scan was cut off while it wrote this
+                    self._file.truncate(offset)
+                    break
+                with suppress(ValueError):  # a damaged line: that image is analysed again
+                    self._places[parse_record(line).name] = (offset, len(line))
+                offset += len(line)
 
     def get(self, name: str) -> ScanRecord | None:
         with self._lock:
@@ -171,8 +189,11 @@ class _Journal:
         line = json_line(record).encode("ascii")
         with self._lock:
             offset = self._file.seek(0, os.SEEK_END)
-            self._file.write(line)
-            self._file.flush()
+            try:
+                _write_all(self._file, line)
+            except OSError:
+                self._file.truncate(offset)  # the part of it that still fitted
+                raise
             self._places[record.name] = (offset, len(line))
 
     def forget(self, name: str) -> None:
@@ -216,15 +237,21 @@ def _locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _refuse_foreign_files(out: Path, targets: Iterable[str]) -> None:
-    if not out.is_dir():
-        return
-    for target in targets:
-        if os.path.lexists(out / target):
-            raise OutputError(
-                f"{out / target}: exists, and not from a scan; "
-                "choose another --out, or --overwrite to replace it"
-            )
+def _clear_temporaries(folders: Iterable[Path]) -> None:
+    """Delete what a killed scan had half written; names that only fasa gives."""
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if TEMPORARY.fullmatch(entry.name):
+                    os.unlink(entry.path)
+
+
+def _refuse_foreign_file(path: Path) -> None:
+    if os.path.lexists(path):
+        raise OutputError(
+            f"{path}: exists, and not from a scan; "
+            "choose another --out, or --overwrite to replace it"
+        )
 
 
 def _refuse_other_run(out: Path, identity: Mapping[str, Any]) -> None:
@@ -304,6 +331,12 @@ def _as_output_error(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError(f"{path}: cannot be written ({reason}); check the folder") from error
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    """Write to an unbuffered file, which may take less at a time."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _sha256_of(path: Path) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fasa_cli.reporting import (
     read_failures,
     read_results,
     read_skipped,
+    run_digest,
 )
 from fasa_cli.results import DecodedImage, Failure, ScanRecord, Skipped
 
@@ -34,7 +36,7 @@ def is_saved_run(folder: Path) -> bool:
 class SavedRun:
     """The results of `fasa scan --out OUT`.
 
-    `description` is `run.json`; `threshold` is the scan's.
+    `description` is `run.json`; `threshold` and `weights_sha256` are the scan's.
     """
 
     def __init__(self, out: Path) -> None:
@@ -57,6 +59,7 @@ class SavedRun:
             raise OutputError(
                 f"{path}: is of schema {schema}, not {SCHEMA_VERSION}; use the fasa that wrote it"
             )
+        self.weights_sha256 = str(self.description.get("weights", {}).get("sha256"))
         self.out = out
         self._folder = out / RUN_FOLDER
 
@@ -106,18 +109,44 @@ class SavedRun:
         return decode_image(data, record.path), data
 
     def _photo_bytes(self, record: ScanRecord) -> bytes:
-        started_in = Path(str(self.description.get("folder") or "."))
         try:
-            try:
-                return (started_in / record.path).read_bytes()
-            except FileNotFoundError:
-                return Path(record.path).read_bytes()
+            return self.photo_path(record).read_bytes()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ImageError(
                 f"{record.path}: the scanned photo cannot be read ({reason}); "
                 "put it back where it was, or scan again"
             ) from error
+
+    def digest(self) -> str:
+        """The run's digest (see reporting.run_digest), from what its files say now.
+
+        Raises:
+            OutputError: one of them is missing or damaged.
+        """
+        return run_digest(self.description, self.records(), self.failures(), self.skipped())
+
+    @property
+    def weights_path(self) -> Path | None:
+        """Where the weights lay when the scan ran; None where it does not say."""
+        path = self.description.get("weights", {}).get("path")
+        return Path(str(self.description.get("folder") or "."), path) if path else None
+
+    def photo_path(self, record: ScanRecord) -> Path:
+        """Where a record's photo lies: as seen from where the scan was started, else from here."""
+        there = Path(str(self.description.get("folder") or "."), record.path)
+        return there if os.path.lexists(there) else Path(record.path)
+
+    def output_path(self, record: ScanRecord, kind: str) -> Path:
+        """Where an output lies.
+
+        Raises:
+            ImageError: outside of the scan's folder; records are a file that anyone can edit.
+        """
+        path = Path(record.outputs[kind])
+        if path.is_absolute() or ".." in path.parts:
+            raise ImageError(f"{self.out / path}: lies outside the scan's folder; scan again")
+        return self.out / path
 
     def read_probabilities(self, record: ScanRecord) -> np.ndarray | None:
         """H x W float32 in [0, 1], as the scan wrote it; None when it wrote masks only.
@@ -139,10 +168,7 @@ class SavedRun:
         return self._read_output(record, "mask") > 127
 
     def _read_output(self, record: ScanRecord, kind: str) -> np.ndarray:
-        path = Path(record.outputs[kind])
-        target = self.out / path
-        if path.is_absolute() or ".." in path.parts:  # records are a file that anyone can edit
-            raise ImageError(f"{target}: lies outside the scan's folder; scan again")
+        target = self.output_path(record, kind)
         try:
             data = target.read_bytes()
         except OSError as error:

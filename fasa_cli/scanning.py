@@ -2,7 +2,8 @@
 
 Worker threads read and decode ahead, the main thread runs the model, further threads encode and
 write. Results are settled in the order of the inputs. One image's failure is one line in
-`errors.jsonl`; only an output folder that cannot be written stops a scan.
+`errors.jsonl`; only an output folder that cannot be written stops a scan. What is large is not
+read ahead but decoded, analysed and written alone, so that memory holds one such photo at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import threading
 import time
 from collections import Counter, deque
@@ -22,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -30,7 +32,13 @@ from fasa_cli import __version__
 from fasa_cli.discovery import OUTPUT_SUFFIXES, Discovery, Source
 from fasa_cli.environment import environment
 from fasa_cli.errors import ImageError, OutputError
-from fasa_cli.images import decode_image, encode_jpeg, encode_mask, encode_probabilities
+from fasa_cli.images import (
+    declared_pixels,
+    decode_image,
+    encode_jpeg,
+    encode_mask,
+    encode_probabilities,
+)
 from fasa_cli.regions import find_regions, with_shapes
 from fasa_cli.rendering import overlay
 from fasa_cli.reporting import SCHEMA_VERSION
@@ -44,6 +52,8 @@ Outcome = ScanRecord | Failure
 
 LISTED_REGIONS = 100  # the largest; noise can make thousands, and a line is for reading
 _LARGEST_FILE = 4 << 30  # bytes; a file is read whole, and one that large is hardly a photo
+_LARGE_FILE = 64 << 20  # bytes, and
+_LARGE_PIXELS = 12_600_000  # pixels; above these a photo is not read ahead
 _THREADS = min(4, os.cpu_count() or 1)  # per stage; the model needs the other cores
 # What is wrong with one output's name or place, not with the whole folder.
 _NAME_ERRORS = {
@@ -69,6 +79,7 @@ class ScanOptions:
     overlay: bool = False
     batch: int = 1
     overwrite: bool = False
+    deterministic: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -120,6 +131,7 @@ def scan(
         "weights": {"sha256": predictor.weights.sha256},
         "config": {
             "threshold": options.threshold,
+            "deterministic": options.deterministic,
             "model": predictor.config.model_dump(mode="json"),
         },
     }
@@ -144,6 +156,13 @@ class _Loaded:
     source: Source
     image: DecodedImage
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Large:
+    """Not read ahead: it waits for its turn."""
+
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -206,24 +225,31 @@ class _Scan:
         with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
             loaded = _in_order(readers, self._load, self._discovery.sources, ahead)
             writing: deque[Future[_Settled]] = deque()
-            while batch := list(islice(loaded, self._options.batch)):
+            for batch in _batches(loaded, self._options.batch):
                 writing.extend(writers.submit(self._write, item) for item in self._predict(batch))
-                while writing and (len(writing) > ahead or writing[0].done()):
+                large = isinstance(batch[0], _Large)
+                while writing and (large or len(writing) > ahead or writing[0].done()):
                     self._settle(writing.popleft().result())
                 if self._interrupted.is_set():
                     break
             for done in writing:
                 self._settle(done.result())
 
-    def _load(self, source: Source) -> _Loaded | _Settled:
+    def _load(self, source: Source, ahead: bool = True) -> _Loaded | _Settled | _Large:
         """Read the bytes once, hash them, and decode those bytes unless they are on record."""
         start = time.perf_counter()
         try:
-            if os.path.getsize(source.path) > _LARGEST_FILE:
-                return _failed(source, "too large", "more than 4 GiB; convert it first", "read")
-            data = Path(source.path).read_bytes()
+            with _open_regular(source.path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > _LARGEST_FILE:
+                    return _failed(source, "too large", "more than 4 GiB; convert it first", "read")
+                if ahead and size > _LARGE_FILE:
+                    return _Large(source)
+                data = file.read(_LARGEST_FILE)  # no more, should it be growing
             if settled := self._on_record(source, hashlib.sha256(data).hexdigest()):
                 return settled
+            if ahead and declared_pixels(data) > _LARGE_PIXELS:
+                return _Large(source)
             image = decode_image(data, source.path)
         except ImageError as error:
             return _failed(source, "undecodable", error, "decode")
@@ -246,7 +272,11 @@ class _Scan:
             return _failed(source, "collision", reason + "differ; choose another --out", "read")
         return None
 
-    def _predict(self, batch: Sequence[_Loaded | _Settled]) -> list[_Analysed | _Settled]:
+    def _predict(self, batch: Sequence[_Loaded | _Settled | _Large]) -> list[_Analysed | _Settled]:
+        batch = [
+            self._load(item.source, ahead=False) if isinstance(item, _Large) else item
+            for item in batch
+        ]
         loaded = [item for item in batch if isinstance(item, _Loaded)]
         analysed = iter(self._predict_loaded(loaded))
         return [item if isinstance(item, _Settled) else next(analysed) for item in batch]
@@ -321,7 +351,7 @@ class _Scan:
             area_fraction=round(float(mask.mean()), 6),
             region_count=len(regions),
             regions=with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask),
-            warnings=item.image.warnings,
+            warnings=_warnings(item),
             outputs=outputs,
             outputs_sha256=hashes,
             seconds=round(item.seconds, 4),
@@ -376,9 +406,29 @@ class _Scan:
         )
         counts = {key: value for key, value in asdict(summary).items() if key != "status"}
         self._run.write_run(
-            {**self._description, "status": status, "ended": _utc_now(), "counts": counts}
+            {
+                **self._description,
+                "status": status,
+                "ended": _utc_now(),
+                "counts": counts,
+                "digest": self._run.digest(self._description),
+            }
         )
         return summary
+
+
+def _open_regular(path: str) -> BinaryIO:
+    """Open a file, but no FIFO or device, which one may have become since it was found.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    without_waiting = getattr(os, "O_NONBLOCK", 0)
+    file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | without_waiting))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no longer a regular file")
+    return file
 
 
 def _failed(source: Source, kind: str, why: Exception | str, stage: str) -> _Settled:
@@ -386,6 +436,12 @@ def _failed(source: Source, kind: str, why: Exception | str, stage: str) -> _Set
     if kind == "internal" and isinstance(why, Exception):
         reason = f"{type(why).__name__}: {reason}"
     return _Settled(source, Failure(source.path, kind, reason, stage))
+
+
+def _warnings(item: _Analysed) -> tuple[str, ...]:
+    tiles = item.prediction.tiles
+    seen = (f"analysed in {tiles} overlapping tiles",) if tiles > 1 else ()
+    return (*item.image.warnings, *seen)
 
 
 def _rounded(region: Region) -> Region:
@@ -408,6 +464,17 @@ def _in_order(
             yield futures.popleft().result()
     while futures:
         yield futures.popleft().result()
+
+
+def _batches(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
+    """At most `size` at a time, and each large photo alone."""
+    while batch := list(islice(items, size)):
+        start = 0
+        for index, item in enumerate(batch):
+            if isinstance(item, _Large):
+                yield from filter(None, (batch[start:index], [item]))
+                start = index + 1
+        yield from filter(None, (batch[start:],))
 
 
 @contextmanager

@@ -21,8 +21,10 @@ FLOORS = {
     "html_report": 5,
     "result_tables": 5,
     "sweeps": 5,
+    "diagnosis": 5,
     "evaluation": 4,
     "evaluation_runs": 4,
+    "custody": 4,
     "predictor": 3,
     "predictions": 3,
     "model": 2,
@@ -58,6 +60,7 @@ NEIGHBOURS = {
     ("sweeps", "result_tables"),  # one way to say how many images a number rests on
     ("run_folder", "discovery"),  # where a run's folder lies is what discovery leaves out
     ("saved_run", "discovery"),  # the same
+    ("diagnosis", "scanning"),  # a test scan is a part of the examination
     ("assets", "errors"),
     ("config", "errors"),
 }
@@ -148,6 +151,8 @@ def test_commands_import_nothing_heavy(module: str) -> None:
         ["report", "--help"],
         ["data", "check", "--help"],
         ["synth", "--help"],
+        ["verify", "--help"],
+        ["doctor", "--help"],
         ["overlay", "--help"],
         ["regions", "--help"],
         ["--version"],

@@ -8,7 +8,8 @@ from fasa_cli import predictor as module
 from fasa_cli.config import TINY
 from fasa_cli.errors import DeviceError
 from fasa_cli.model.fasa import Fasa
-from fasa_cli.predictor import Predictor, resolve_device, to_unit_range
+from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
+from fasa_cli.predictor import Predictor, resolve_device
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +46,73 @@ def test_a_mixed_batch_keeps_order_and_answers(predictor):
     assert predictor.predict_batch([]) == []
 
 
-def test_large_photos_are_seen_smaller_and_say_so(predictor, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_NATIVE_PIXELS", 1000)
-    prediction = predictor.predict(photo(80, 50))
-    assert prediction.probabilities.shape == (80, 50)
-    width, height = prediction.effective_size
-    assert width * height <= 1000
-    assert height / width == pytest.approx(80 / 50, rel=0.1)
+def test_large_photos_are_seen_in_tiles_at_native_resolution(predictor, monkeypatch):
+    image = photo(80, 50)
+    whole = predictor.predict(image)
+    monkeypatch.setattr(module, "LARGEST_WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(
+        module, "localise_in_tiles", lambda *args: localise_in_tiles(*args, tile=64, overlap=32)
+    )
+    prediction = predictor.predict(image)
+    assert (whole.tiles, prediction.tiles) == (1, 2)
+    assert prediction.effective_size == (50, 80)
+    assert prediction.score == prediction.probabilities.max()
+    np.testing.assert_allclose(prediction.probabilities, whole.probabilities, atol=0.05)
 
 
-def test_a_very_long_photo_is_seen_shorter(predictor, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_NATIVE_SIDE", 64)
-    prediction = predictor.predict(photo(2, 300))
-    assert prediction.probabilities.shape == (2, 300)
-    assert prediction.effective_size == (64, 1)
+@pytest.mark.parametrize("size", [(3, 300), (300, 3)])
+def test_a_very_long_photo_is_seen_in_tiles(predictor, monkeypatch, size):
+    monkeypatch.setattr(module, "LARGEST_WHOLE_SIDE", 64)
+    prediction = predictor.predict(photo(*size))
+    assert prediction.probabilities.shape == size
+    assert prediction.effective_size == size[::-1]
+
+
+def test_a_model_that_resizes_sees_large_photos_smaller(monkeypatch):
+    torch.manual_seed(0)
+    resizing = Predictor(Fasa(TINY.model_copy(update={"input_size": 64})), "cpu")
+    monkeypatch.setattr(module, "LARGEST_WHOLE_PIXELS", 1000)
+    prediction = resizing.predict(photo(80, 50))
+    assert (prediction.probabilities.shape, prediction.tiles) == ((80, 50), 1)
+    assert prediction.effective_size == (64, 64)
+
+
+class TightMemory(torch.nn.Module):
+    """A model that holds `most` images at a time; `batches` are the sizes that were tried."""
+
+    def __init__(self, model, most):
+        super().__init__()
+        self.model, self.config, self.working_size = model, model.config, model.working_size
+        self.most, self.batches = most, []
+
+    def forward(self, images):
+        self.batches.append(len(images))
+        if len(images) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return self.model(images)
+
+
+def test_cuda_out_of_memory_halves_the_batch_and_says_so(predictor, caplog):
+    tight = TightMemory(predictor.model, most=2)
+    limited = Predictor(tight, "cpu")
+    images = [photo(32, 32, seed) for seed in range(8)]
+    predictions = limited.predict_batch(images)
+    assert tight.batches == [8, 4, 2, 2, 2, 2]
+    for image, prediction in zip(images, predictions, strict=True):
+        alone = predictor.predict(image)
+        np.testing.assert_allclose(prediction.probabilities, alone.probabilities, atol=1e-5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "CUDA ran out of memory with 8 images at a time; going on with 4",
+        "CUDA ran out of memory with 4 images at a time; going on with 2",
+    ]
+    tight.batches.clear()
+    limited.predict_batch(images[:3])
+    assert tight.batches == [2, 1]  # it has learnt
+
+
+def test_one_image_that_does_not_fit_is_an_error(predictor):
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        Predictor(TightMemory(predictor.model, most=0), "cpu").predict(photo(32, 32))
 
 
 def test_weights_are_identified(tiny_weights):

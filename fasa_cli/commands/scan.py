@@ -51,6 +51,10 @@ FailOn = Annotated[
     float | None,
     typer.Option(metavar="SCORE", min=0.0, max=1.0, help="Exit with 10 if any score reaches this."),
 ]
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", help="The same bits from the same machine; slower, batch 1."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete an earlier scan in DIR.")]
 Top = Annotated[int, typer.Option(min=0, help="Show the N images with the highest scores.")]
 
@@ -73,6 +77,7 @@ def scan(
     dry_run: DryRun = False,
     fail_on: FailOn = None,
     overwrite: Overwrite = False,
+    deterministic: Deterministic = False,
     top: Top = 0,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
@@ -90,16 +95,19 @@ def scan(
 
     from fasa_cli import scanning
     from fasa_cli.assets import shipped_weights
-    from fasa_cli.predictor import Predictor
+    from fasa_cli.predictor import Predictor, be_deterministic
     from fasa_cli.reporting import json_line
     from fasa_cli.results import Failure
 
+    if deterministic:
+        be_deterministic()
+        batch = 1  # the answer may depend on its neighbours in the last bit
     predictor = Predictor.from_checkpoint(weights or shipped_weights(), device, encoder_weights)
     preset, sha256 = predictor.weights.preset, predictor.weights.sha256
     say(f"{len(found.sources)} images; weights {preset} {sha256[:12]} on {predictor.device}")
     batch = batch or (8 if predictor.device.type == "cuda" else 1)
     maps = probabilities or report_file is not None
-    options = scanning.ScanOptions(out, threshold, maps, overlay, batch, overwrite)
+    options = scanning.ScanOptions(out, threshold, maps, overlay, batch, overwrite, deterministic)
     ranking = Ranking(top)
 
     def report(outcome: Outcome) -> None:

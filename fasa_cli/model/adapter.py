@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fasa_cli.model.view import View
+
 
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of a B x C x h x w map."""
@@ -36,10 +38,17 @@ class SemanticFrequencySideAdapter(nn.Module):
         self.norm = ChannelNorm(stage_width)
         self.smooth = nn.Conv2d(stage_width, stage_width, 3, padding=1)
 
-    def forward(self, semantic_map: Tensor, size: tuple[int, int]) -> Tensor:
-        """B x D x h x w -> B x C x size, ready to be added to the stage's features."""
+    def forward(
+        self, semantic_map: Tensor, size: tuple[int, int], view: View | None = None
+    ) -> Tensor:
+        """B x D x h x w -> B x C x size, ready to be added to the stage's features.
+
+        With `view` the map is one photo's, and the features are those under the view's tiles.
+        """
         features = self.upsample(semantic_map)
-        if features.shape[-2:] != size:
+        if view:
+            features = view.part_of(features, size)
+        elif features.shape[-2:] != size:
             # Ours: at native resolution the stage's grid is no power of two times the patch grid.
             features = F.interpolate(features, size, mode="bilinear", align_corners=False)
         return self.smooth(self.norm(self.align(features)))

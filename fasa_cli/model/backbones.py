@@ -217,6 +217,9 @@ class ResidualSide(nn.Module):
         yield from self.stages[1:]
 
 
+_STRIP_ROWS = 512  # of pixels, even
+
+
 class ResidualStem(nn.Module):
     """The first look at the pixels, at stride 2: convolutions, and trace energy where asked for."""
 
@@ -230,6 +233,19 @@ class ResidualStem(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """B x C x H x W, even sides -> B x width x H/2 x W/2."""
+        if self.training:
+            return self._look(image)
+        # In strips: of a large photo nothing else would take so much memory. The same numbers,
+        # since a position sees 6 pixels around it and a strip 16 more than it answers for.
+        height = image.shape[2]
+        strips = []
+        for top in range(0, height, _STRIP_ROWS):
+            start, stop = max(0, top - 16), top + _STRIP_ROWS
+            rows = self._look(image[:, :, start : stop + 16])[:, :, (top - start) // 2 :]
+            strips.append(rows[:, :, : _STRIP_ROWS // 2])
+        return torch.cat(strips, dim=2)
+
+    def _look(self, image: Tensor) -> Tensor:
         features = self.layers(image)
         if self.energy is None or self.mix is None:
             return features

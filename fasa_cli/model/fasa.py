@@ -20,6 +20,7 @@ from fasa_cli.model.backbones import (
 from fasa_cli.model.decoder import PrototypeGuidedMaskDecoder, SimpleDecoder
 from fasa_cli.model.frequency import AdaptiveDualBandDCT
 from fasa_cli.model.semantics import PatchSemanticAlignment, Prototypes
+from fasa_cli.model.view import View
 
 DEEPEST_STRIDE = 32
 
@@ -74,18 +75,22 @@ class Fasa(nn.Module):
             extra = dim if config.variant == "psa" else 0
             self.simple_decoder = SimpleDecoder(widths, config.decoder, extra)
 
-    def forward(self, image: Tensor) -> FasaOutput:
+    def forward(self, image: Tensor, view: View | None = None) -> FasaOutput:
         """Localise manipulated pixels (section 3).
 
-        `image` is B x 3 x H x W RGB in [0, 1], of any size from 1 x 1.
+        `image` is B x 3 x H x W RGB in [0, 1], of any size from 1 x 1. With `view` it is one tile
+        of a photo, and gets its part of that photo's semantic map.
         """
-        semantic_map = self._semantic_map(image)  # Eqs. 2-3: B x D x h x w
+        semantic_map = view.semantic_map if view else self.semantic_map(image)  # Eqs. 2-3
         patch_logits = None if semantic_map is None else self.prototypes(semantic_map)  # Eq. 4
-        side_input = self._side_input(image)  # Eq. 1: B x 9 x H x W
-        stages = self._stages(side_input, semantic_map)  # Eq. 5
+        side_input = self.side_input(image)  # Eq. 1: B x 9 x H x W
+        stages = self._stages(side_input, semantic_map, view)  # Eq. 5
         if self.config.includes("full"):
             logits = self.decoder(stages, self.prototypes.fake_prototype, side_input)  # Eqs. 6-7
         elif self.config.variant == "psa" and semantic_map is not None:
+            if view:
+                size = (stages[0].shape[-2], stages[0].shape[-1])
+                semantic_map = view.part_of(semantic_map, size)
             logits = self.simple_decoder([*stages, semantic_map])
         else:
             logits = self.simple_decoder(stages)
@@ -96,13 +101,16 @@ class Fasa(nn.Module):
         side = self.config.input_size
         return (height, width) if side is None else (side, side)
 
-    def _semantic_map(self, image: Tensor) -> Tensor | None:
+    def semantic_map(self, image: Tensor) -> Tensor | None:
+        """B x 3 x H x W RGB in [0, 1] -> B x D x h x w (Eqs. 2-3); None in variants without PSA."""
         if not self.config.includes("psa"):
             return None
         tokens, grid = self.encoder(image)
         return self.align(tokens, grid)
 
-    def _side_input(self, image: Tensor) -> Tensor:
+    def side_input(self, image: Tensor) -> Tensor:
+        """B x 3 x H x W RGB in [0, 1] -> what the side backbone sees: normalised, with the bands
+        of Eq. 1, at `working_size`, padded to multiples of DEEPEST_STRIDE."""
         size = self.working_size(*image.shape[-2:])
         if image.shape[-2:] != size:
             image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
@@ -117,17 +125,27 @@ class Fasa(nn.Module):
             image = F.pad(image, (0, right, 0, below), mode="replicate")
         return image.contiguous(memory_format=torch.channels_last)
 
-    def _stages(self, side_input: Tensor, semantic_map: Tensor | None) -> list[Tensor]:
+    def _stages(
+        self, side_input: Tensor, semantic_map: Tensor | None, view: View | None
+    ) -> list[Tensor]:
         features, stages = side_input, []
         for index, stage in enumerate(self.side.steps()):
-            features = stage(features)
-            if self.config.includes("sfsa") and semantic_map is not None:
-                # Eq. 5. Ours: the sum also feeds the next stage ("injected into each stage"), so
-                # that the two cues meet under the stage's non-linearities and not only at the end.
-                size = (features.shape[-2], features.shape[-1])
-                features = features + self.adapters[index](semantic_map, size)
+            features = self.inject(stage(features), index, semantic_map, view)
             stages.append(features)
         return stages
+
+    def inject(
+        self, features: Tensor, index: int, semantic_map: Tensor | None, view: View | None = None
+    ) -> Tensor:
+        """Add the semantic map to the features of stage `index` (Eq. 5).
+
+        Ours: the sum also feeds the next stage ("injected into each stage"), so that the two cues
+        meet under the stage's non-linearities and not only at the end.
+        """
+        if semantic_map is None or not self.config.includes("sfsa"):
+            return features
+        size = (features.shape[-2], features.shape[-1])
+        return features + self.adapters[index](semantic_map, size, view)
 
     def _to_image_size(self, logits: Tensor, side_input: Tensor, image: Tensor) -> Tensor:
         logits = F.interpolate(

@@ -210,3 +210,12 @@ def test_the_stem_keeps_its_width_with_and_without_energy():
     image = torch.rand(2, 9, 32, 48)
     for energy_width in (0, 4):
         assert ResidualStem(9, 6, energy_width)(image).shape == (2, 6, 16, 24)
+
+
+@pytest.mark.parametrize("height", [512, 514, 1100])
+def test_the_stem_gives_in_strips_what_it_gives_at_once(height):
+    torch.manual_seed(0)
+    stem = ResidualStem(9, 6, energy_width=4).eval()
+    image = torch.randn(1, 9, height, 38)
+    with torch.no_grad():
+        torch.testing.assert_close(stem(image), stem._look(image))

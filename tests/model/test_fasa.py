@@ -41,8 +41,8 @@ def test_the_mask_follows_the_image_when_it_is_padded_inside():
     model = Fasa(TINY).eval()
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        whole = model._side_input(image)
-        odd = model._side_input(image[..., :63, :61])
+        whole = model.side_input(image)
+        odd = model.side_input(image[..., :63, :61])
     assert odd.shape[-2:] == (64, 64)
     torch.testing.assert_close(odd[:, :3, :63, :61], whole[:, :3, :63, :61])
     torch.testing.assert_close(odd[:, :, 63], odd[:, :, 62])

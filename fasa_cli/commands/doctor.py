@@ -1,0 +1,35 @@
+"""`fasa doctor`: can this installation do its work."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Annotated
+
+import typer
+
+from fasa_cli.commands.display import printable, say
+from fasa_cli.commands.options import Device, Weights
+
+EXIT_PROBLEM = 3
+
+
+def doctor(
+    weights: Weights = None,
+    device: Device = "auto",
+    json: Annotated[bool, typer.Option("--json", help="As JSON Lines.")] = False,
+) -> None:
+    """Check versions, devices, codecs, weights and folders, and scan a test picture.
+
+    Exit codes: 0 nothing is wrong; 3 something is, and the lines marked "problem" say what.
+    """
+    from fasa_cli.diagnosis import examine
+
+    problems = 0
+    for symptom in examine(weights, device):
+        problems += symptom.state == "problem"
+        if json:
+            typer.echo(dumps(vars(symptom)))
+        else:
+            typer.echo(printable(f"{symptom.state:8}{symptom.check:10}{symptom.text}"))
+    say(f"problems found: {problems or 'none'}")
+    raise typer.Exit(EXIT_PROBLEM if problems else 0)

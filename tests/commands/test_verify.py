@@ -1,0 +1,110 @@
+"""`fasa verify` and `fasa bundle` as people call them, and `fasa scan --deterministic`."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fasa_cli.app import app
+from tests.conftest import write_photo
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(tiny_weights: Path) -> Path:
+    for seed, name in enumerate(("a.jpg", "b.png")):
+        write_photo(Path("photos", name), seed)
+    result = fasa("scan", "photos", "--weights", str(tiny_weights), "--device", "cpu", "--prob")
+    assert result.exit_code == 0, result.stderr
+    return Path("masks")
+
+
+def fasa(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_verify_says_what_was_checked_and_what_not(run: Path) -> None:
+    result = fasa("verify", "masks")
+    assert result.exit_code == 0, result.stderr
+    assert "checked 2: photos against their sha256: as recorded" in result.stderr
+    assert "checked 4: outputs against their sha256: as recorded" in result.stderr
+    assert "checked 1: the weights file against its sha256: as recorded" in result.stderr
+    assert "not checked: whether the model gives these results again" in result.stderr
+
+
+def test_verify_reruns(run: Path) -> None:
+    result = fasa("verify", "masks", "--rerun", "2", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "checked 2: photos analysed again: as recorded" in result.stderr
+
+
+def test_verify_finds_what_changed(run: Path) -> None:
+    os.remove("photos/a.jpg")
+    Path("masks/b.png.mask.png").write_bytes(b"")
+    result = fasa("verify", "masks", "--json")
+    assert result.exit_code == 3
+    findings = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["check"], one["kind"]) for one in findings] == [
+        ("inputs", "missing"),
+        ("outputs", "changed"),
+    ]
+    assert "photos against their sha256: 1 not as recorded" in result.stderr
+
+
+def test_other_weights_are_not_run_again(run: Path) -> None:
+    Path("other").write_bytes(b"other")
+    result = fasa("verify", "masks", "--rerun", "1", "--weights", "other")
+    assert result.exit_code == 3
+    assert "nothing was analysed again" in result.stderr
+
+
+def test_verify_without_a_scan() -> None:
+    result = fasa("verify", "gone")
+    assert result.exit_code == 1
+    assert "holds no scan" in result.stderr
+
+
+def test_bundle_packs_and_does_not_replace(run: Path) -> None:
+    result = fasa("bundle", "masks")
+    assert result.exit_code == 0, result.stderr
+    assert "no photos (--originals packs them); no report" in result.stderr
+    assert zipfile.is_zipfile("masks.zip")
+    assert fasa("bundle", "masks").exit_code == 2
+    Path("masks/report.html").write_text("<p>")
+    result = fasa("bundle", "masks", "--overwrite", "--originals")
+    assert result.exit_code == 0
+    with zipfile.ZipFile("masks.zip") as archive:
+        assert {"originals/a.jpg", "report.html"} <= set(archive.namelist())
+
+
+def test_a_deterministic_scan_is_another_configuration(run: Path, tiny_weights: Path) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    command = ["scan", "photos", "--weights", str(tiny_weights), "--device", "cpu"]
+    try:
+        result = fasa(*command, "--deterministic")
+        assert result.exit_code == 1
+        assert "config.deterministic was False, is True" in result.stderr
+        for out in ("one", "two"):
+            assert fasa(*command, "--deterministic", "--prob", "--out", out).exit_code == 0
+        first, second = (
+            json.loads(Path(out, "_fasa/run.json").read_text()) for out in ("one", "two")
+        )
+        assert first["config"]["deterministic"] is True
+        assert first["digest"] == second["digest"]
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
