@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
@@ -22,6 +19,7 @@ import numpy as np
 
 from fasa_cli.discovery import RUN_FOLDER
 from fasa_cli.errors import CheckpointError, ImageError, OutputError
+from fasa_cli.images import renamed_when_done
 from fasa_cli.reporting import SCHEMA_VERSION
 from fasa_cli.results import ScanRecord
 from fasa_cli.saved_run import SavedRun
@@ -212,18 +210,10 @@ def bundle(
     Raises:
         OutputError: the zip cannot be written, or a file is not what the scan recorded.
     """
-    temporary = target.with_name(f".fasa-{uuid.uuid4().hex}.tmp")
-    try:
+    with renamed_when_done(target) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             files, count = _pack(run, archive, report, originals)
         size, sha256 = temporary.stat().st_size, _sha256(temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(f"{target}: cannot be written ({reason}); check the folder") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return Bundle(files, count, size, sha256)
 
 

@@ -598,11 +598,22 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OutputError: the folder is missing, not writable, or full.
     """
+    with renamed_when_done(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def renamed_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary name beside `path` to write under; it becomes `path` unless writing fails.
+
+    Raises:
+        OutputError: the folder is missing, not writable, or full.
+    """
     target = Path(path)
     # The name does not grow with the target's, which may be as long as the file system allows.
     temporary = target.with_name(f".fasa-{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_bytes(data)
+        yield temporary
         os.replace(temporary, target)
     except OSError as error:
         reason = error.strerror or type(error).__name__
