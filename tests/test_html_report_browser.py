@@ -19,6 +19,7 @@ from fasa_cli.html_report import write_html_report
 from tests.conftest import scan_red
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the extra test brings Selenium")
+waiting = pytest.importorskip("selenium.webdriver.support.wait")
 
 CHROME = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -114,6 +115,16 @@ def run(page: Any, script: str) -> Any:
     return page.execute_script(f"const $ = (id) => document.getElementById(id); {script}")
 
 
+def until(page: Any, condition: str) -> None:
+    """Wait for what a link leads to: the browser tells the page of it only later."""
+    waiting.WebDriverWait(page, 10).until(lambda page: run(page, f"return {condition}"))
+
+
+def open_photo(page: Any, index: int) -> None:
+    page.get(f"{page.current_url}#photo-{index}")
+    until(page, "!$('photo').hidden")
+
+
 def names(page: Any) -> list[str]:
     return run(page, "return [...document.querySelectorAll('.card-name')].map(n => n.textContent)")
 
@@ -204,7 +215,7 @@ def test_pages_turn(page: Any) -> None:
 
 def test_the_slider_moves_and_uncovers_the_photo(page: Any) -> None:
     run(page, "document.querySelector('.card').click()")
-    page.find_element("id", "photo-name")
+    until(page, "!$('photo').hidden")
     covered = picture(page, "#stage")
     height, width = covered.shape[:2]
     slider = page.find_element("id", "compare")
@@ -228,7 +239,7 @@ def test_the_slider_moves_and_uncovers_the_photo(page: Any) -> None:
 
 def test_marks_lie_on_the_photo(page: Any) -> None:
     """The outline of the box, as drawn, against where the box is in the photo."""
-    page.get(page.current_url + "#photo-0")
+    open_photo(page, 0)
     run(page, "$('opacity').value = 0; $('opacity').dispatchEvent(new Event('input'))")
     stage, path = run(
         page,
@@ -244,7 +255,7 @@ def test_marks_lie_on_the_photo(page: Any) -> None:
 
 
 def test_zoom_and_regions(page: Any) -> None:
-    page.get(page.current_url + "#photo-1")
+    open_photo(page, 1)
     before = picture(page, "#stage")
     press(page, "+")
     assert run(page, "return $('zoom-shown').textContent") == "1.5×"
@@ -264,7 +275,7 @@ def test_zoom_and_regions(page: Any) -> None:
 def test_the_keyboard_is_enough(page: Any) -> None:
     run(page, "document.querySelector('.card').focus()")
     press(page, "\ue007")  # Enter
-    assert run(page, "return document.activeElement.id") == "photo-name"
+    until(page, "document.activeElement.id === 'photo-name'")
     press(page, "\ue014")  # right
     assert run(page, "return $('photo-name').textContent") == "28.png"
     press(page, "\ue014", "\ue012")  # right, left
@@ -283,7 +294,7 @@ def test_facts_and_provenance_are_shown(page: Any) -> None:
     text = run(page, "return $('overview').innerText")
     assert "What a score means, and what it does not" in text
     assert "0" * 64 in text
-    page.get(page.current_url + "#photo-2")
+    open_photo(page, 2)
     facts = run(page, "return $('file').innerText")
     assert "160 × 120 pixels" in facts
     assert "PNG" in facts

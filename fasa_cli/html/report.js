@@ -416,7 +416,17 @@ function showFile() {
 
 // --- Moving about ---------------------------------------------------------------------------
 
+// The address says what is shown. The browser tells of a change only later, so a key goes there
+// at once: else a second key would still act on the photo before.
+let routed = null;
+function goTo(hash) {
+  if (!hash) return;
+  location.hash = hash;
+  route();
+}
 function route() {
+  if (location.hash === routed) return;
+  routed = location.hash;
   const match = /^#photo-(\d+)$/.exec(location.hash);
   const index = match && Number(match[1]);
   const opens = match && index < photos.length;
@@ -476,9 +486,9 @@ document.addEventListener("keydown", (event) => {
   const inRange = event.target.type === "range" && event.key.startsWith("Arrow");
   if (inRange) return;
   const act = {
-    "ArrowLeft": () => byId("previous").href && byId("previous").click(),
-    "ArrowRight": () => byId("next").href && byId("next").click(),
-    "Escape": () => { location.hash = "#sheet"; },
+    "ArrowLeft": () => goTo(byId("previous").hash),
+    "ArrowRight": () => goTo(byId("next").hash),
+    "Escape": () => goTo("#sheet"),
     "+": () => zoomBy(1.5),
     "=": () => zoomBy(1.5),
     "-": () => zoomBy(1 / 1.5),
