@@ -131,21 +131,41 @@ class Forger:
         self, window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Send a region through the autoencoder, as editing by latent diffusion does."""
-        assert self.autoencoder is not None
-        region = _own_or_random(window, own_object, rng)
-        region = _shrunk(region, LONGEST_RERENDERED)
-        return _change_in_place(window, region, self.autoencoder.rerender, rng)
+        region = _shrunk(_region(window, own_object, rng), LONGEST_RERENDERED)
+        return _change_in_place(window, region, self._renderer(rng), rng)
 
     def _regenerate(
         self, window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Fill a hole from its surroundings and decode the fill, as generative fillers do."""
-        assert self.autoencoder is not None
-        region = _shrunk(_hole(window, own_object, rng), LONGEST_RERENDERED)
-        fill = np.where(region[..., None], _fill(window, region, rng), window)
-        rendered, mask = _change_in_place(fill, region, self.autoencoder.rerender, rng)
+        """Put other contents into a hole and decode it, as generative fillers do.
+
+        The contents are made from the surroundings, or an object of another photo; with an object
+        what lies around it is decoded too, as within the mask that a user brushes.
+        """
+        if rng.random() < 0.5:
+            region = _shrunk(_hole(window, own_object, rng), LONGEST_RERENDERED)
+            filled = np.where(region[..., None], _fill(window, region, rng), window)
+        else:
+            filled, region = paste(window, *self._donor(window.shape[:2], rng), rng)
+            region = _shrunk(_grown(region, int(rng.integers(1, 12))), LONGEST_RERENDERED)
+            filled = np.where(region[..., None], filled, window)
+        rendered, mask = _change_in_place(filled, region, self._renderer(rng), rng)
         # Outside the soft edge of the region nothing has changed.
         return rendered, mask | region
+
+    def _renderer(self, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+        """The autoencoder, half the time at another scale: generators have their own."""
+        assert self.autoencoder is not None
+        rerender = self.autoencoder.rerender
+        if rng.random() < 0.5:
+            return rerender
+        factor = float(rng.uniform(0.5, 1.25))
+
+        def scaled(cut: np.ndarray) -> np.ndarray:
+            rendered = rerender(degradations.resize(cut, factor))
+            return cv2.resize(rendered, cut.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+        return scaled
 
     def _host_window(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """A window of an authentic photo, cut on its JPEG grid, and its object's mask there."""
@@ -154,12 +174,25 @@ class Forger:
         mask = self.pool.object_mask(index) if index in self.pool.masks else None
         photo, mask = _as_published(photo, mask, self.config.crop, rng)
         side = int(self.config.crop * rng.uniform(1.0, 1.5))
-        return _cut(photo, mask, side, rng)
+        window, mask = _cut(photo, mask, side, rng)
+        return (_developed(window, rng) if rng.random() < 0.2 else window), mask
 
     def _splice(
         self, window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Paste an object, or any region, of other photos (one to three times)."""
+        """Paste an object, or any region, of other photos (one to three times).
+
+        Or fill a part of the window that has borders of its own with another photo's contents, as
+        when a sky is replaced.
+        """
+        if rng.random() < 0.15:
+            region = natural_region(window, rng, largest=0.6)
+            side = int(max(window.shape[:2]) * rng.uniform(0.8, 2.0))
+            photo, _ = _cut(self.pool.photo(int(rng.integers(len(self.pool)))), None, side, rng)
+            behind = cv2.resize(photo, window.shape[1::-1], interpolation=cv2.INTER_AREA)
+            if rng.random() < 0.7:
+                behind = match_tone(behind, region, window, rng.uniform(0.3, 1.0))
+            return _blend(window, behind, _softened(region, (0.0, 1.0, 2.0), rng), 0, 0)
         forged, mask = window, np.zeros(window.shape[:2], bool)
         for _ in range(int(rng.choice([1, 2, 3], p=[0.75, 0.15, 0.1]))):
             donor, region = self._donor(window.shape[:2], rng)
@@ -177,7 +210,7 @@ class Forger:
         else:
             photo = self.pool.photo(int(rng.integers(len(self.pool))))
             photo, _ = _cut(photo, None, int(max(size) * rng.uniform(0.5, 1.5)), rng)
-            region = random_region(photo.shape[:2], rng)
+            region = _region(photo, None, rng)
         donor, region = crop_to_region(photo, region)
         if rng.random() < 0.3:
             donor = degradations.jpeg(donor, int(rng.integers(50, 96)))
@@ -206,9 +239,7 @@ def paste(
     donor, alpha = _transform(donor, region, scale, angle, rng)
     if rng.random() < 0.5:
         donor = match_tone(donor, alpha > 0.5, window, rng.uniform(0.3, 1.0))
-    softness = float(rng.choice([0.0, 0.6, 1.0, 2.0], p=[0.3, 0.3, 0.25, 0.15]))
-    if softness:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), softness)
+    alpha = _softened(alpha, (0.0, 0.6, 1.0, 2.0), rng)
     patch_height, patch_width = alpha.shape
     # The object may hang over the border, as objects in photos do.
     top = int(rng.integers(-patch_height // 4, max(1, height - patch_height * 3 // 4)))
@@ -220,18 +251,12 @@ def copy_move(
     window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Copy a region of the window to another place in it; the mask marks the copy only."""
-    if own_object is not None and 0.01 < own_object.mean() < 0.4 and rng.random() < 0.6:
-        region = own_object
-    else:
-        region = random_region(window.shape[:2], rng)
-    donor, region = crop_to_region(window, region)
+    donor, region = crop_to_region(window, _region(window, own_object, rng))
     plain = rng.random() < 0.5
     scale = 1.0 if plain else float(rng.uniform(0.6, 1.5))
     angle = 0.0 if plain or rng.random() < 0.5 else float(rng.uniform(-30, 30))
     donor, alpha = _transform(donor, region, scale, angle, rng)
-    softness = float(rng.choice([0.0, 0.8, 1.5]))
-    if softness:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), softness)
+    alpha = _softened(alpha, (0.0, 0.8, 1.5), rng)
     height, width = window.shape[:2]
     top = int(rng.integers(0, max(1, height - alpha.shape[0] + 1)))
     left = int(rng.integers(0, max(1, width - alpha.shape[1] + 1)))
@@ -247,10 +272,7 @@ def removal(
     """
     hole = _hole(window, own_object, rng)
     fill = _fill(window, hole, rng)
-    softness = float(rng.choice([0.0, 1.0, 2.0]))
-    alpha = hole.astype(np.float32)
-    if softness:
-        alpha = np.maximum(alpha, cv2.GaussianBlur(alpha, (0, 0), softness))
+    alpha = np.maximum(hole, _softened(hole, (0.0, 1.0, 2.0), rng))
     forged, _ = _blend(window, fill, alpha, 0, 0)
     return forged, hole
 
@@ -259,10 +281,7 @@ def local_change(
     window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Retouch a region in place: blur, noise, resampling, denoising, sharpening, recompression."""
-    if own_object is not None and 0.01 < own_object.mean() < 0.5 and rng.random() < 0.5:
-        region = own_object
-    else:
-        region = random_region(window.shape[:2], rng)
+    region = _region(window, own_object, rng)
     operation = rng.choice(["blur", "noise", "resample", "median", "sharpen", "jpeg", "tone"])
     if operation == "blur":
         changed = degradations.blur(window, int(rng.choice([3, 5, 7])))
@@ -287,11 +306,7 @@ def local_change(
         changed = np.stack(
             [cv2.LUT(window[..., c], table[:, c].astype(np.uint8)) for c in range(3)], axis=-1
         )
-    alpha: np.ndarray = region.astype(np.float32)
-    softness = float(rng.choice([0.0, 1.0, 2.5]))
-    if softness:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), softness)
-    return _blend(window, changed, alpha, 0, 0)
+    return _blend(window, changed, _softened(region, (0.0, 1.0, 2.5), rng), 0, 0)
 
 
 def denoise(
@@ -305,30 +320,23 @@ def denoise(
         bgr = cv2.fastNlMeansDenoisingColored(bgr, None, strength, strength, 5, 15)
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
-    return _change_in_place(window, _own_or_random(window, own_object, rng), smoothed, rng)
+    return _change_in_place(window, _region(window, own_object, rng), smoothed, rng)
 
 
 def superres(
     window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make a region anew from fewer pixels, enlarged and sharpened as upscalers do."""
-    factor, amount = float(rng.uniform(0.3, 0.6)), float(rng.uniform(0.5, 1.5))
+    factor, amount = float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.0, 1.5))
+    interpolation = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
 
     def enlarged(cut: np.ndarray) -> np.ndarray:
         small = degradations.resize(cut, factor)
-        large = cv2.resize(small, cut.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        large = cv2.resize(small, cut.shape[1::-1], interpolation=interpolation)
         soft = cv2.GaussianBlur(large, (0, 0), 1.5)
         return cv2.addWeighted(large, 1 + amount, soft, -amount, 0)
 
-    return _change_in_place(window, _own_or_random(window, own_object, rng), enlarged, rng)
-
-
-def _own_or_random(
-    window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
-) -> np.ndarray:
-    if own_object is not None and 0.01 < own_object.mean() < 0.5 and rng.random() < 0.5:
-        return own_object
-    return random_region(window.shape[:2], rng)
+    return _change_in_place(window, _region(window, own_object, rng), enlarged, rng)
 
 
 def _change_in_place(
@@ -343,10 +351,7 @@ def _change_in_place(
         return window, region
     top, left = max(0, rows[0] - MARGIN), max(0, columns[0] - MARGIN)
     cut = np.s_[top : rows[-1] + 1 + MARGIN, left : columns[-1] + 1 + MARGIN]
-    alpha: np.ndarray = region[cut].astype(np.float32)
-    softness = float(rng.choice([0.0, 1.0, 2.5]))
-    if softness:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), softness)
+    alpha = _softened(region[cut], (0.0, 1.0, 2.5), rng)
     changed = change(np.ascontiguousarray(window[cut]))
     return _blend(window, changed, alpha, int(top), int(left))
 
@@ -365,6 +370,56 @@ def _shrunk(region: np.ndarray, longest: int) -> np.ndarray:
 
 
 # --- Regions and blending ----------------------------------------------------------------------
+
+
+def _region(
+    window: np.ndarray,
+    own_object: np.ndarray | None,
+    rng: np.random.Generator,
+    largest: float = 0.4,
+) -> np.ndarray:
+    """What to change: the window's own object, a part with borders of its own, or any shape."""
+    if own_object is not None and 0.01 < own_object.mean() < largest and rng.random() < 0.45:
+        return own_object
+    if rng.random() < 0.3:
+        return natural_region(window, rng, largest)
+    return random_region(window.shape[:2], rng, largest)
+
+
+def natural_region(
+    window: np.ndarray, rng: np.random.Generator, largest: float = 0.4
+) -> np.ndarray:
+    """A region whose border follows the picture (a sky, a wall, a dress), as H x W bool.
+
+    One segment of Felzenszwalb and Huttenlocher's graph segmentation, found on a small copy; a
+    random shape where no segment has a fitting size.
+    """
+    from skimage.segmentation import felzenszwalb
+
+    height, width = window.shape[:2]
+    factor = min(1.0, 96 / max(height, width))
+    small = degradations.resize(window, factor)
+    segments = felzenszwalb(small, scale=float(rng.uniform(40, 300)), sigma=0.4, min_size=30)
+    shares = np.bincount(segments.ravel()) / segments.size
+    fitting = np.flatnonzero((shares > 2 * SMALLEST_SHARE) & (shares < largest))
+    if fitting.size == 0:
+        return random_region((height, width), rng, largest)
+    weights = shares[fitting] ** 0.5  # many small segments are mere seams between large ones
+    segment = rng.choice(fitting, p=weights / weights.sum())
+    chosen = (segments == segment).astype(np.float32)
+    smooth = cv2.resize(chosen, (width, height), interpolation=cv2.INTER_CUBIC)
+    region = cv2.GaussianBlur(smooth, (0, 0), max(0.5, 0.5 / factor)) > 0.5
+    # Strands thinner than a soft edge would be changed and yet not marked.
+    region = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, _disc(4)).astype(bool)
+    return region if region.any() else random_region((height, width), rng, largest)
+
+
+def _grown(region: np.ndarray, pixels: int) -> np.ndarray:
+    return cv2.dilate(region.astype(np.uint8), _disc(pixels)).astype(bool)
+
+
+def _disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def random_region(
@@ -468,6 +523,15 @@ def _transform(
     return turned, cv2.warpAffine(alpha, matrix, size, flags=cv2.INTER_LINEAR)
 
 
+def _softened(
+    region: np.ndarray, sigmas: tuple[float, ...], rng: np.random.Generator
+) -> np.ndarray:
+    """The opacity of a region or an opacity, float32, its edge blurred by one of `sigmas`."""
+    opacity: np.ndarray = region.astype(np.float32)
+    sigma = float(rng.choice(sigmas))
+    return cv2.GaussianBlur(opacity, (0, 0), sigma) if sigma else opacity
+
+
 def _blend(
     window: np.ndarray, patch: np.ndarray, alpha: np.ndarray, top: int, left: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -490,9 +554,7 @@ def _blend(
 def _hole(
     window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
-    if own_object is not None and 0.01 < own_object.mean() < 0.3 and rng.random() < 0.4:
-        return cv2.dilate(own_object.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
-    return random_region(window.shape[:2], rng, largest=0.3)
+    return _grown(_region(window, own_object, rng, largest=0.3), int(rng.integers(0, 5)))
 
 
 def _fill(window: np.ndarray, hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -560,6 +622,30 @@ def _as_published(
         subsampling = str(rng.choice(["420", "444"]))
         photo = degradations.jpeg(photo, int(rng.integers(60, 99)), subsampling)
     return photo, mask
+
+
+def _developed(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change the whole picture as phones and photographers do: no part is manipulated."""
+    operation = rng.choice(["sharpen", "denoise", "tone", "grain"])
+    if operation == "sharpen":
+        soft = cv2.GaussianBlur(window, (0, 0), float(rng.uniform(0.7, 2)))
+        amount = float(rng.uniform(0.3, 1.5))
+        window = cv2.addWeighted(window, 1 + amount, soft, -amount, 0)
+    elif operation == "denoise":
+        strength = float(rng.uniform(8, 30))
+        window = cv2.bilateralFilter(window, 5, strength, 2.0)
+    elif operation == "tone":
+        gammas = rng.uniform(0.7, 1.4) * rng.uniform(0.9, 1.1, 3)
+        table = 255 * (np.arange(256)[:, None] / 255) ** gammas
+        window = np.stack(
+            [cv2.LUT(window[..., c], np.rint(table[:, c]).astype(np.uint8)) for c in range(3)],
+            axis=-1,
+        )
+    else:
+        window = degradations.gaussian_noise(window, float(rng.uniform(4, 80)), rng)
+    if rng.random() < 0.7:
+        window = degradations.jpeg(window, int(rng.integers(60, 99)))
+    return window
 
 
 def _cut(

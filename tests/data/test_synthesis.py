@@ -72,6 +72,36 @@ def test_what_is_far_from_the_mask_is_untouched(pool, kind):
     assert changed_inside >= 18
 
 
+def test_a_natural_region_follows_the_picture():
+    window = np.full((120, 200, 3), 40, np.uint8)
+    window[30:90, 40:120] += 150
+    found = [synthesis.natural_region(window, np.random.default_rng(seed)) for seed in range(10)]
+    box = np.zeros((120, 200), bool)
+    box[30:90, 40:120] = True
+    overlap = [(region & box).sum() / (region | box).sum() for region in found]
+    assert max(overlap) > 0.8
+    assert all(region.shape == (120, 200) and region.mean() < 0.42 for region in found)
+
+
+def test_without_a_segment_of_a_fitting_size_a_region_is_any_shape():
+    region = synthesis.natural_region(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))
+    assert 0 < region.mean() < 0.5
+
+
+def test_a_part_with_borders_of_its_own_can_be_replaced(pool):
+    """Some splices fill a part of the window from another photo, and change nothing else."""
+    maker = forger(pool, kinds={"splice": 1.0}, authentic_share=0.0)
+    window = np.zeros((128, 128, 3), np.uint8)
+    window[:60] = 200
+    replaced = 0
+    for seed in range(80):
+        forged, mask = maker._splice(window, None, np.random.default_rng(seed))
+        if mask[:55].mean() > 0.95 and mask[65:].mean() < 0.05:
+            replaced += 1
+            np.testing.assert_array_equal(forged[70:], window[70:])
+    assert replaced >= 2
+
+
 def test_a_paste_changes_only_the_neighbourhood_of_its_mask(pool):
     window, donor = textured(8, (128, 128)), textured(9, (60, 50))
     region = np.zeros((60, 50), bool)
@@ -162,6 +192,7 @@ def test_rerendering_changes_the_region_and_nothing_far_from_it(pool):
     renderer = Inverting()
     maker = Forger(pool, DataConfig(crop=96, kinds={"rerender": 1.0}), renderer)
     window = textured(7, (128, 160))
+    exact = 0  # the renderer at the picture's own scale
     for seed in range(10):
         forged, mask = maker._rerender(window, None, np.random.default_rng(seed))
         near = cv2.dilate(mask.astype(np.uint8), np.ones((25, 25), np.uint8)).astype(bool)
@@ -169,7 +200,11 @@ def test_rerendering_changes_the_region_and_nothing_far_from_it(pool):
         assert mask.any()
         framed = np.pad(mask, 10).astype(np.uint8)  # beyond the border nothing is marked
         core = cv2.erode(framed, np.ones((21, 21), np.uint8))[10:-10, 10:-10].astype(bool)
-        np.testing.assert_array_equal(forged[core], 255 - window[core])
+        inverse = 255 - window[core]
+        if core.any():
+            exact += np.array_equal(forged[core], inverse)
+            np.testing.assert_allclose(forged[core].mean(0), inverse.mean(0), atol=4)
+    assert 2 <= exact <= 7
 
 
 def test_regenerating_fills_and_decodes_a_hole(pool):
