@@ -104,6 +104,7 @@ class LossConfig(_Section):
     edge: float = 20.0
     contrastive: float = 0.5
     dice: float = 0.0  # Ours: soft Dice on manipulated images; on for `compact`
+    image: float = 0.0  # Ours: cross-entropy of the image-level score (Eq. 9); on for `compact`
     edge_kernel: int = 7  # DESIGN: cross kernel 7
     positive_weight: float = 1.0  # Ours: weight of manipulated pixels in the mask term
 

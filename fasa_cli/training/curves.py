@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LOSSES = ("total", "mask", "edge", "contrastive", "dice")
+LOSSES = ("total", "mask", "edge", "contrastive", "dice", "image")
 SCORES = {
     "pixel_f1": "pixel F1",
     "pixel_iou": "pixel IoU",

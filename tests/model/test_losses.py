@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 
 from fasa_cli.config import LossConfig
 from fasa_cli.model.fasa import FasaOutput
-from fasa_cli.model.losses import FasaLoss, dice_loss, edge_band, edge_loss, mask_loss
+from fasa_cli.model.losses import FasaLoss, dice_loss, edge_band, edge_loss, image_loss, mask_loss
 
 
 @pytest.fixture
@@ -51,6 +51,22 @@ def test_edge_loss_is_zero_without_an_edge(case):
     assert edge_loss(logits[:1], target[:1], 7).item() > 0
 
 
+def test_image_loss_agrees_with_scikit_learn(case):
+    logits, target = case
+    highest = np.sort(logits.double().flatten(1).numpy())[:, -7:].mean(1)  # 7 of 768 pixels
+    expected = log_loss([1, 0], 1 / (1 + np.exp(-highest)))
+    assert image_loss(logits, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_image_loss_pulls_only_the_highest_pixels(case):
+    logits, target = case
+    logits.requires_grad_()
+    image_loss(logits, target).backward()
+    gradient = logits.grad
+    assert ((gradient != 0).flatten(1).sum(1) == 7).all()
+    assert gradient[0].sum() < 0 < gradient[1].sum()  # up where manipulated, down where not
+
+
 def test_dice_counts_manipulated_images_only(case):
     logits, target = case
     p, t = torch.sigmoid(logits[0]), target[0]
@@ -63,11 +79,15 @@ def test_dice_counts_manipulated_images_only(case):
 
 def test_the_total_is_the_weighted_sum(case):
     logits, target = case
-    config = LossConfig(mask=2, edge=3, contrastive=0.5, dice=0.25)
+    config = LossConfig(mask=2, edge=3, contrastive=0.5, dice=0.25, image=0.75)
     output = FasaOutput(logits, torch.randn(2, 2, 3, 4))
     terms = FasaLoss(config)(output, target)
     expected = (
-        2 * terms.mask + 3 * terms.edge + 0.5 * terms.contrastive + 0.25 * terms.dice
+        2 * terms.mask
+        + 3 * terms.edge
+        + 0.5 * terms.contrastive
+        + 0.25 * terms.dice
+        + 0.75 * terms.image
     ).item()
     assert terms.total.item() == pytest.approx(expected, rel=1e-6)
 

@@ -207,7 +207,7 @@ def gradients(config, sources, out):
 
 
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(tmp_path, write_set):
-    training = {"batch": 6, "clip_norm": 1e9, "loss": {"dice": 1.0}}
+    training = {"batch": 6, "clip_norm": 1e9, "loss": {"dice": 1.0, "image": 0.5}}
     # Two of six manipulated: the parts have unequal numbers of them, which matters to Dice.
     root = write_set("set", 2, 4)
     results = []
