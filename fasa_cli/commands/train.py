@@ -53,7 +53,10 @@ NoCheck = Annotated[
     bool, typer.Option("--no-check", help="Do not look through the data sets first.")
 ]
 Recipe = Annotated[
-    str, typer.Option(help="A recipe that comes with fasa: compact, opensdi, catnet-protocol.")
+    str,
+    typer.Option(
+        help="A recipe that comes with fasa: compact, compact-wide, opensdi, catnet-protocol."
+    ),
 ]
 Config = Annotated[Path | None, typer.Option(help="Your own configuration (TOML or YAML) instead.")]
 Overrides = Annotated[
