@@ -16,6 +16,7 @@ The file's tensors say what the network is; they are numbered in order, as in `3
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections import defaultdict
@@ -78,6 +79,19 @@ class Autoencoder(nn.Module):
             batch = self(functional.pad(batch, padding, mode="replicate"))
         pixels = batch[0, :, :height, :width].float().permute(1, 2, 0) * 255
         return pixels.round().to(torch.uint8).contiguous().numpy()
+
+    def varied(self, strength: float, rng: np.random.Generator) -> Autoencoder:
+        """This autoencoder with another decoder: each weight scaled by 1 + `strength` x N(0, 1).
+
+        Its pictures look nearly the same and carry other traces, as those of another generator;
+        from one alone, a model would learn that one's.
+        """
+        other = copy.deepcopy(self)
+        for weight in other.decoder.parameters():
+            if weight.ndim == 4:  # of a convolution
+                noise = rng.standard_normal(tuple(weight.shape), np.float32)
+                weight.mul_(1 + strength * torch.from_numpy(noise))
+        return other
 
 
 def read_autoencoder(path: Path, precision: torch.dtype = torch.float32) -> Autoencoder:

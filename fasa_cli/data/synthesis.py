@@ -154,18 +154,25 @@ class Forger:
         return rendered, mask | region
 
     def _renderer(self, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
-        """The autoencoder, half the time at another scale: generators have their own."""
+        """The autoencoder or one like it, half the time at another scale: generators have their
+        own. What it renders keeps its mean colour."""
         assert self.autoencoder is not None
-        rerender = self.autoencoder.rerender
+        autoencoder, factor = self.autoencoder, 1.0
+        if rng.random() < 0.6:
+            autoencoder = autoencoder.varied(float(rng.uniform(0.03, 0.25)), rng)
         if rng.random() < 0.5:
-            return rerender
-        factor = float(rng.uniform(0.5, 1.25))
+            factor = float(rng.uniform(0.5, 1.25))
 
-        def scaled(cut: np.ndarray) -> np.ndarray:
-            rendered = rerender(degradations.resize(cut, factor))
-            return cv2.resize(rendered, cut.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        def rendered(cut: np.ndarray) -> np.ndarray:
+            small = degradations.resize(cut, factor) if factor != 1 else cut
+            result = autoencoder.rerender(small)
+            shift = small.mean((0, 1)) - result.mean((0, 1))
+            result = np.rint(result + shift).clip(0, 255).astype(np.uint8)
+            if factor == 1:
+                return result
+            return cv2.resize(result, cut.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
-        return scaled
+        return rendered
 
     def _host_window(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """A window of an authentic photo, cut on its JPEG grid, and its object's mask there."""
@@ -618,7 +625,7 @@ def _as_published(
     photo = degradations.resize(photo, factor)
     if mask is not None:
         mask = degradations.resize_mask(mask, photo.shape[1::-1])
-    if rng.random() < 0.8:
+    if rng.random() < 0.6:
         subsampling = str(rng.choice(["420", "444"]))
         photo = degradations.jpeg(photo, int(rng.integers(60, 99)), subsampling)
     return photo, mask

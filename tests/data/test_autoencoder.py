@@ -107,3 +107,17 @@ def test_what_is_no_autoencoder_is_named(two_files: Path) -> None:
     (two_files / "tiny_decoder.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"tiny_decoder\.safetensors"):
         read_autoencoder(two_files / "tiny_encoder.safetensors")
+
+
+def test_a_varied_one_renders_otherwise_and_leaves_the_first_alone(two_files: Path) -> None:
+    network = read_autoencoder(two_files / "tiny_encoder.safetensors")
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    before, digest = network.rerender(image), network.sha256
+    varied = network.varied(0.2, np.random.default_rng(1))
+    assert (varied.rerender(image) != before).any()
+    np.testing.assert_array_equal(network.rerender(image), before)
+    assert network.sha256 == digest
+    again = network.varied(0.2, np.random.default_rng(1))
+    np.testing.assert_array_equal(again.rerender(image), varied.rerender(image))
+    for name, tensor in varied.encoder.state_dict().items():
+        torch.testing.assert_close(tensor, network.encoder.state_dict()[name])
