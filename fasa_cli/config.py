@@ -118,7 +118,7 @@ class DataConfig(_Section):
     fit: Literal["crop", "resize"] = "crop"
     draws_per_set: int | None = Field(None, ge=1)  # of each data set per epoch; None: all, once
     authentic_share: float = Field(0.25, ge=0, le=1)  # Ours: ordinary photos teach restraint
-    kinds: dict[str, float] = {  # Ours: draw weights of data/synthesis.py's manipulations
+    kinds: dict[str, float] = {  # Ours: draw weights of the manipulations in data/
         "splice": 0.45,
         "copy_move": 0.15,
         "removal": 0.2,

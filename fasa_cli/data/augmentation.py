@@ -8,7 +8,8 @@ import numpy as np
 
 from fasa_cli import degradations
 from fasa_cli.config import DataConfig
-from fasa_cli.data.synthesis import GRID, Forgery
+from fasa_cli.data.synthesis import Forgery
+from fasa_cli.degradations import GRID
 
 SMALLEST_CUT = 0.7  # of a picture's sides, where most of it is to be seen (Ours: not printed)
 
