@@ -16,11 +16,11 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+from watched import watch
 
 SHAPE = (3, 4)  # height to width, as most cameras have it
 
@@ -94,23 +94,14 @@ def scan_photo(folder: Path, megapixels: float, given: Path | None) -> dict[str,
 
 
 def measured(source: Path, out: Path, model: Path) -> dict[str, object]:
-    """Scan in another process: its peak memory in MB and its time."""
-    command = [sys.executable, "-m", "fasa_cli", "scan", str(source), "--out", str(out)]
-    command += ["--weights", str(model), "--device", "cpu"]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - start
-    counts = json.loads((out / "_fasa" / "run.json").read_text())["counts"]
-    if process.returncode or counts["failed"]:
-        raise SystemExit(f"the scan of {source} ended with {process.returncode}: {counts}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    """Scan in another process: its peak memory in MB, and what it took from start to end."""
+    found = watch(source, out, model)
     return {
-        "analysed": counts["analysed"],
-        "peak_mb": round(usage.ru_maxrss * unit / 1e6),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-        "seconds": round(seconds, 1),
+        "analysed": found.analysed,
+        "peak_mb": found.peak_mb,
+        "cpu_seconds": round(found.command.cpu, 1),
+        "seconds": round(found.command.wall, 1),
+        "scan_cpu_seconds": round(found.scan.cpu, 3),
     }
 
 

@@ -20,6 +20,11 @@ from measuring import Part, in_words, machine, write_json
 # Each is a module of this folder: `add_options(parser)` and `measure(options) -> Part`.
 PARTS = {
     "model": "speed_model",
+    "scan": "speed_scan",
+    "growth": "speed_growth",
+    "training": "speed_training",
+    "cuda": "speed_cuda",
+    "peers": "speed_peers",
 }
 
 

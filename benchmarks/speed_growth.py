@@ -1,0 +1,94 @@
+"""How time and peak memory of `fasa scan` grow with a photo's size and with the number of files."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from measuring import Part, Table, exponent
+from memory import scan_files, scan_photo, weights
+
+from fasa_cli.images import write_atomically
+
+
+def add_options(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument("--sizes", default="0.25,1,4", help="of one photo, in megapixels")
+    parser.add_argument("--files", default="10,100", help="numbers of files of 16 x 16 pixels")
+    parser.add_argument("--picture", type=Path, help="PNG to draw both into")
+
+
+def measure(options: argparse.Namespace) -> Part:
+    """One `fasa scan` in a process of its own for every point.
+
+    Time is the CPU's, from the beginning of the scan to its end: start-up and loading do not grow.
+    """
+    with tempfile.TemporaryDirectory(prefix="fasa-growth-") as text:
+        folder = Path(text)
+        photo_model = options.weights or weights(folder, "compact")
+        photos = [
+            scan_photo(folder, size, photo_model) for size in map(float, options.sizes.split(","))
+        ]
+        files = [scan_files(folder, count) for count in map(int, options.files.split(","))]
+    figures: dict[str, Any] = {"photos": photos, "files": files}
+    tables = []
+    for kind, axis, unit in (("photos", "megapixels", "MP"), ("files", "files", "file")):
+        rows = figures[kind]
+        grown = {
+            name: growth([row[axis] for row in rows], [row[name] for row in rows])
+            for name in ("scan_cpu_seconds", "peak_mb")
+        }
+        figures[f"{kind}_exponents"] = grown
+        table = Table(
+            f"Growth with {'the size of one photo' if kind == 'photos' else 'the number of files'}",
+            (axis, "CPU s, whole command", "CPU s, scan", f"ms / {unit}", "peak MB", "warnings"),
+            note=f"Time grows with the power {said(grown['scan_cpu_seconds'])} of {axis}, "
+            f"peak memory with {said(grown['peak_mb'])}; 1 is linear.",
+        )
+        for row in rows:
+            per = 1000 * row["scan_cpu_seconds"] / row[axis]
+            seconds = (row["cpu_seconds"], row["scan_cpu_seconds"], per)
+            warnings = "; ".join(row.get("warnings", ()))
+            table.rows.append((f"{row[axis]:g}", *seconds, row["peak_mb"], warnings))
+        tables.append(table)
+    if options.picture:
+        write_atomically(options.picture, draw(figures))
+    return Part(figures, tables)
+
+
+def growth(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
+    """The fitted exponent; None of fewer than two points."""
+    return round(exponent(sizes, costs), 3) if len(sizes) > 1 else None
+
+
+def said(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2f}"
+
+
+def draw(figures: dict[str, Any]) -> bytes:
+    """Time and memory over size and number, on log scales, with lines that show linear growth."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    kinds = (("photos", "megapixels", "megapixels of one photo"), ("files", "files", "files"))
+    costs = (("scan_cpu_seconds", "CPU seconds of the scan"), ("peak_mb", "peak memory, MB"))
+    for column, (kind, key, label) in enumerate(kinds):
+        sizes = [row[key] for row in figures[kind]]
+        for row, (name, title) in enumerate(costs):
+            values = [one[name] for one in figures[kind]]
+            plot = axes[row][column]
+            plot.loglog(sizes, values, "o-", color="black", label="measured")
+            linear = [values[-1] * size / sizes[-1] for size in sizes]
+            plot.loglog(sizes, linear, "--", color="0.55", label="linear, through the last")
+            power = said(figures[f"{kind}_exponents"][name])
+            plot.set(xlabel=label, ylabel=title, title=f"grows with the power {power}")
+            plot.grid(True, which="major", color="0.88")
+            plot.legend(frameon=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    return picture.getvalue()
