@@ -85,7 +85,7 @@ def forwards(
     torch.manual_seed(0)
     model = Predictor(Fasa(PRESETS[preset]), device).model
     model.requires_grad_(False)
-    one = example_batch(model, 1, device)
+    one = example_batch(model, 1, device, options.native)
     with FlopCounterMode(display=False) as counter:  # which inference mode would confuse
         model(one)
     work = counter.get_total_flops() / 1e12  # of one image; multiplications and additions
@@ -96,7 +96,8 @@ def forwards(
         for precision in precisions("cuda"):
             for batch in batches:
                 try:
-                    seconds, peak = forward(model, batch, device, precision, options.rounds)
+                    image = one.expand(batch, -1, -1, -1).contiguous()
+                    seconds, peak = forward(model, image, precision, options.rounds)
                 except torch.cuda.OutOfMemoryError:
                     break  # larger ones will not fit either
                 rows.append(
@@ -115,20 +116,19 @@ def forwards(
 
 
 def forward(
-    model: Fasa, batch: int, device: str, precision: torch.dtype, rounds: int
+    model: Fasa, image: torch.Tensor, precision: torch.dtype, rounds: int
 ) -> tuple[Spread, int | None]:
     """Seconds of a forward and its peak memory in MB (None on a CPU)."""
-    on_gpu = device == "cuda"
+    on_gpu = image.is_cuda
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    image = example_batch(model, batch, device)
-    with torch.inference_mode(), autocast(device, precision):
+    with torch.inference_mode(), autocast(image.device.type, precision):
         times = in_turns(
             {"forward": lambda: model(image)},
             rounds,
             warmup=2 if on_gpu else 1,
-            synchronise=waiter(torch.device(device)),
+            synchronise=waiter(image.device),
         )
     peak = round(torch.cuda.max_memory_allocated() / 1e6) if on_gpu else None
     return times.seconds("forward"), peak

@@ -18,12 +18,14 @@ from fasa_cli.model.fasa import Fasa
 from fasa_cli.predictor import Predictor
 
 AIM, AIM_DCT = 1.15, 0.05  # for `paper`: of the backbones' time; of the whole forward
-NATIVE = (768, 1024)  # pixels, for presets that work at native resolution
 
 
 def add_options(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--presets", default="paper,compact", help="such as paper,compact")
     parser.add_argument("--model-batch", type=int, default=1, help="images per forward")
+    parser.add_argument(
+        "--native", default="768x1024", help="height x width where a preset has no size of its own"
+    )
 
 
 def measure(options: argparse.Namespace) -> Part:
@@ -42,7 +44,7 @@ def measure(options: argparse.Namespace) -> Part:
         model = Fasa(PRESETS[preset])
         for device in devices:
             model = Predictor(model, device).model  # as every prediction has it
-            image = example_batch(model, options.model_batch, device)
+            image = example_batch(model, options.model_batch, device, options.native)
             for precision in precisions(device):
                 with torch.inference_mode(), autocast(device, precision):
                     times = against_backbones(model, image, options.rounds)
@@ -62,9 +64,10 @@ def measure(options: argparse.Namespace) -> Part:
     return part
 
 
-def example_batch(model: Fasa, batch: int, device: str) -> Tensor:
-    """Noise in [0, 1] at the size at which the preset works."""
-    size = model.working_size(*NATIVE)
+def example_batch(model: Fasa, batch: int, device: str, native: str) -> Tensor:
+    """Noise in [0, 1] at the size at which the preset works, by default at `native`."""
+    height, width = map(int, native.split("x"))
+    size = model.working_size(height, width)
     generator = torch.Generator().manual_seed(0)
     return torch.rand(batch, 3, *size, generator=generator).to(device)
 
