@@ -30,6 +30,7 @@ def add_options(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--train-steps", type=int, default=12, help="how many steps")
     parser.add_argument("--train-batch", type=int, default=8)
     parser.add_argument("--train-crop", type=int, default=320, help="pixels")
+    parser.add_argument("--train-workers", type=int, default=2, help="processes making samples")
     parser.add_argument("--step-preset", default="paper", help="whose step's memory is estimated")
 
 
@@ -48,7 +49,7 @@ def throughput(options: argparse.Namespace, part: Part) -> None:
     config = config_from_dict(
         {
             "model": {"preset": options.train_preset},
-            "data": {"crop": options.train_crop},
+            "data": {"crop": options.train_crop, "workers": options.train_workers},
             "training": {
                 "epochs": 1,
                 "samples_per_epoch": options.train_steps * options.train_batch,

@@ -246,11 +246,12 @@ class _Scan:
                 if ahead and size > _LARGE_FILE:
                     return _Large(source)
                 data = file.read(_LARGEST_FILE)  # no more, should it be growing
-            if settled := self._on_record(source, hashlib.sha256(data).hexdigest()):
+            sha256 = hashlib.sha256(data).hexdigest()
+            if settled := self._on_record(source, sha256):
                 return settled
             if ahead and declared_pixels(data) > _LARGE_PIXELS:
                 return _Large(source)
-            image = decode_image(data, source.path)
+            image = decode_image(data, source.path, sha256=sha256)
         except ImageError as error:
             return _failed(source, "undecodable", error, "decode")
         except OSError as error:
