@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +56,7 @@ def measure(options: argparse.Namespace) -> Part:
             FASA_COMMAND: by_command(scan, photos, folder / "fasa"),
         }
         kinds = {FASA: "function", FASA_COMMAND: "command"}
-        for number, peer in enumerate(options.peer):
-            name, separator, what = peer.partition("=")
-            if not separator or not what:
-                raise SystemExit(f"--peer {peer}: write it as NAME=COMMAND or NAME=module:function")
+        for number, (name, what) in enumerate(named(options.peer)):
             if "{" in what:
                 kinds[name] = "command"
                 functions[name] = by_command(what, photos, folder / f"peer-{number}")
@@ -81,6 +78,14 @@ def measure(options: argparse.Namespace) -> Part:
         table.rows.append((name, kind, seconds / len(photos), megapixels / seconds, ratio))
         figures[name] = {"kind": kind, "seconds": times.seconds(name), "over_fasa": ratio}
     return Part(figures, [table])
+
+
+def named(peers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for peer in peers:
+        name, separator, what = peer.partition("=")
+        if not separator or not what:
+            raise SystemExit(f"--peer {peer}: write it as NAME=COMMAND or NAME=module:function")
+        yield name, what
 
 
 def on_arrays(function: Callable[[np.ndarray], object], arrays: Sequence[np.ndarray]) -> Callable:

@@ -23,6 +23,7 @@ from fasa_cli.training.sources import Sources
 from fasa_cli.training.trainer import Progress, Trainer
 
 BATCH = 32  # section 4.1
+NATIVE = 128  # pixels, a side where a preset has no size of its own
 
 
 def add_options(parser: argparse._ArgumentGroup) -> None:
@@ -186,7 +187,7 @@ def forward_loss(
 
 
 def example(config: ModelConfig, batch: int, device: str) -> tuple[Tensor, Tensor]:
-    side = config.input_size or 256
+    side = config.input_size or NATIVE
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(batch, 3, side, side, generator=generator)
     target = torch.zeros(batch, 1, side, side)

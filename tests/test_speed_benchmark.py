@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import speed_cuda  # noqa: E402
+import speed_peers  # noqa: E402
 from measuring import (  # noqa: E402
     Part,
     Spread,
@@ -81,8 +86,6 @@ def test_results_of_other_parts_and_machines_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_machine_is_described_without_its_name() -> None:
-    import platform
-
     described = machine()
     assert described["threads"] >= 1
     name = platform.node()
@@ -140,7 +143,7 @@ def test_growth_training_and_cuda(tmp_path: Path, tiny_weights: Path) -> None:
         *("--part", "training", "--train-preset", "tiny", "--train-steps", "2"),
         *("--train-batch", "2", "--train-crop", "32", "--train-workers", "0"),
         *("--step-preset", "tiny", "--part", "cuda", "--cuda-device", "cpu"),
-        *("--cuda-presets", "tiny", "--batches", "1,2", "--matmul", "64", "--native", "32x64"),
+        *("--cuda-presets", "tiny", "--batches", "2", "--matmul", "64", "--native", "32x64"),
         *("--rounds", "1", "--out", str(out)),
     )
     found = json.loads(out.read_text())
@@ -157,27 +160,31 @@ def test_growth_training_and_cuda(tmp_path: Path, tiny_weights: Path) -> None:
     kept = {name: memory[name]["kept_bytes_per_image"] for name in memory if "," in name}
     assert kept["float32, checkpointed"] < kept["float32, plain"] > kept["bfloat16, plain"]
     rows = found["cuda"]["tiny"]
-    assert {row["batch"] for row in rows} == {1, 2}
+    assert {row["batch"] for row in rows} == {2}
     assert all(row["images_per_second"] > 0 for row in rows)
 
 
 def test_without_a_gpu_the_cuda_part_says_so() -> None:
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    assert "cuda: skipped: PyTorch finds no CUDA device" in run("--part", "cuda").stdout
+    assert "finds no CUDA device" in speed_cuda.measure(Namespace(cuda_device="cuda")).skipped
 
 
-@pytest.mark.parametrize(
-    ("peer", "reason"),
-    [
-        ("nothing", "write it as NAME=COMMAND or NAME=module:function"),
-        ("x=nowhere:f", "set PYTHONPATH"),
-        ("x=false {image}", "ended with 1"),
-    ],
-)
-def test_a_peer_that_cannot_run_is_named(peer: str, reason: str, tiny_weights: Path) -> None:
-    arguments = ("--part", "peers", "--megapixels", "0.01..0.01", "--peer-photos", "1")
-    done = run(*arguments, "--weights", str(tiny_weights), "--peer", peer, fails=True)
-    assert reason in done.stderr
+def test_a_peer_that_cannot_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="write it as NAME=COMMAND or NAME=module:function"):
+        list(speed_peers.named(["x=true {image}", "nothing"]))
+    with pytest.raises(SystemExit, match="set PYTHONPATH"):
+        speed_peers.loaded("nowhere:f")
+    with pytest.raises(SystemExit, match=r"false \{image\}: ended with 1"):
+        speed_peers.by_command("false {image}", [tmp_path / "a.jpg"], tmp_path / "out")()
+
+
+def test_a_command_gets_each_photo_or_their_folder(tmp_path: Path) -> None:
+    photos = [tmp_path / "in" / name for name in ("a b.jpg", "c.jpg")]
+    photos[0].parent.mkdir()
+    for photo in photos:
+        photo.touch()
+    speed_peers.by_command("cp {image} {out}", photos, tmp_path / "each")()
+    assert {path.name for path in (tmp_path / "each").iterdir()} == {"a b.jpg", "c.jpg"}
+    speed_peers.by_command("cp -r {folder} {out}", photos, tmp_path / "once")()
+    assert (tmp_path / "once" / "in" / "c.jpg").exists()
