@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +17,12 @@ from fasa_cli.images import write_atomically
 
 
 def add_options(parser: argparse._ArgumentGroup) -> None:
-    parser.add_argument("--sizes", default="0.25,1,4", help="of one photo, in megapixels")
-    parser.add_argument("--files", default="10,100", help="numbers of files of 16 x 16 pixels")
+    parser.add_argument(
+        "--sizes", default="0.25,1,4", help="of one photo, in megapixels; empty: none"
+    )
+    parser.add_argument(
+        "--files", default="10,100", help="numbers of files of 16 x 16 pixels; empty: none"
+    )
     parser.add_argument("--picture", type=Path, help="PNG to draw both into")
 
 
@@ -28,14 +34,19 @@ def measure(options: argparse.Namespace) -> Part:
     with tempfile.TemporaryDirectory(prefix="fasa-growth-") as text:
         folder = Path(text)
         photo_model = options.weights or weights(folder, "compact")
-        photos = [
-            scan_photo(folder, size, photo_model) for size in map(float, options.sizes.split(","))
-        ]
-        files = [scan_files(folder, count) for count in map(int, options.files.split(","))]
-    figures: dict[str, Any] = {"photos": photos, "files": files}
+        sizes = map(float, filter(None, options.sizes.split(",")))
+        photos = [scan_photo(folder, size, photo_model) for size in sizes]
+        counts = map(int, filter(None, options.files.split(",")))
+        files = [scan_files(folder, count) for count in counts]
+    before = measured_before(options.out)
+    figures: dict[str, Any] = {
+        "photos": photos or before.get("photos", []),
+        "files": files or before.get("files", []),
+    }
     tables = []
     for kind, axis, unit in (("photos", "megapixels", "MP"), ("files", "files", "file")):
-        rows = figures[kind]
+        if not (rows := figures[kind]):
+            continue
         grown = {
             name: growth([row[axis] for row in rows], [row[name] for row in rows])
             for name in ("scan_cpu_seconds", "peak_mb")
@@ -65,6 +76,13 @@ def measure(options: argparse.Namespace) -> Part:
     return Part(figures, tables)
 
 
+def measured_before(path: Path | None) -> dict[str, Any]:
+    """What --out holds already: photos and files can be measured one after the other."""
+    if path is None or not path.exists():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8")).get("growth", {})
+
+
 def growth(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
     """The fitted exponent; None of fewer than two points."""
     return round(exponent(sizes, costs), 3) if len(sizes) > 1 else None
@@ -76,8 +94,6 @@ def said(value: float | None) -> str:
 
 def draw(figures: dict[str, Any]) -> bytes:
     """Time and memory over size and number, on log scales, with lines that show linear growth."""
-    import io
-
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 7), layout="constrained")
@@ -85,6 +101,8 @@ def draw(figures: dict[str, Any]) -> bytes:
     kinds = (("photos", "megapixels", "megapixels of one photo"), ("files", "files", "files"))
     costs = (("scan_cpu_seconds", "CPU seconds of the scan"), ("peak_mb", "peak memory, MB"))
     for column, (kind, key, label) in enumerate(kinds):
+        if not figures[kind]:
+            continue
         sizes = [row[key] for row in figures[kind]]
         for row, (name, title) in enumerate(costs):
             values = [one[name] for one in figures[kind]]
