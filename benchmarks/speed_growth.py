@@ -6,7 +6,6 @@ import argparse
 import io
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,32 +44,9 @@ def measure(options: argparse.Namespace) -> Part:
     }
     tables = []
     for kind, axis, unit in (("photos", "megapixels", "MP"), ("files", "files", "file")):
-        if not (rows := figures[kind]):
-            continue
-        grown = {
-            name: growth([row[axis] for row in rows], [row[name] for row in rows])
-            for name in ("scan_cpu_seconds", "peak_mb")
-        }
-        upper = rows[len(rows) // 2 :]  # where what every scan costs once no longer counts
-        grown |= {
-            f"{name}_upper_half": growth([row[axis] for row in upper], [row[name] for row in upper])
-            for name in ("scan_cpu_seconds", "peak_mb")
-        }
-        figures[f"{kind}_exponents"] = grown
-        table = Table(
-            f"Growth with {'the size of one photo' if kind == 'photos' else 'the number of files'}",
-            (axis, "CPU s, whole command", "CPU s, scan", f"ms / {unit}", "peak MB", "warnings"),
-            note=f"Fitted powers of {axis}, over all and over the upper half: time "
-            f"{said(grown['scan_cpu_seconds'])} and {said(grown['scan_cpu_seconds_upper_half'])}, "
-            f"peak memory {said(grown['peak_mb'])} and {said(grown['peak_mb_upper_half'])}; "
-            "1 is linear.",
-        )
-        for row in rows:
-            per = 1000 * row["scan_cpu_seconds"] / row[axis]
-            seconds = (row["cpu_seconds"], row["scan_cpu_seconds"], per)
-            warnings = "; ".join(row.get("warnings", ()))
-            table.rows.append((f"{row[axis]:g}", *seconds, row["peak_mb"], warnings))
-        tables.append(table)
+        if rows := figures[kind]:
+            figures[f"{kind}_exponents"] = exponents(rows, axis)
+            tables.append(table_of(rows, axis, unit, figures[f"{kind}_exponents"]))
     if options.picture:
         write_atomically(options.picture, draw(figures))
     return Part(figures, tables)
@@ -83,38 +59,70 @@ def measured_before(path: Path | None) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")).get("growth", {})
 
 
-def growth(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
-    """The fitted exponent; None of fewer than two points."""
-    return round(exponent(sizes, costs), 3) if len(sizes) > 1 else None
+def exponents(rows: list[dict[str, Any]], axis: str) -> dict[str, float | None]:
+    """The fitted powers of time and memory; None of fewer than two points.
+
+    Over all, and over the upper half, where what every scan costs once no longer counts.
+    """
+    return {
+        f"{name}{ending}": round(
+            exponent([row[axis] for row in part], [row[name] for row in part]), 3
+        )
+        if len(part) > 1
+        else None
+        for name in ("scan_cpu_seconds", "peak_mb")
+        for ending, part in (("", rows), ("_upper_half", rows[len(rows) // 2 :]))
+    }
 
 
-def said(value: float | None) -> str:
-    return "?" if value is None else f"{value:.2f}"
+def table_of(
+    rows: list[dict[str, Any]], axis: str, unit: str, powers: dict[str, float | None]
+) -> Table:
+    fits = {name: "?" if power is None else f"{power:.2f}" for name, power in powers.items()}
+    table = Table(
+        f"Growth with {axis}",
+        (axis, "CPU s, whole command", "CPU s, scan", f"ms / {unit}", "peak MB", "warnings"),
+        note=f"Fitted powers of {axis}, over all and over the upper half: time "
+        f"{fits['scan_cpu_seconds']} and {fits['scan_cpu_seconds_upper_half']}, peak memory "
+        f"{fits['peak_mb']} and {fits['peak_mb_upper_half']}; 1 is linear.",
+    )
+    for row in rows:
+        per = 1000 * row["scan_cpu_seconds"] / row[axis]
+        seconds = (row["cpu_seconds"], row["scan_cpu_seconds"], per)
+        warnings = "; ".join(row.get("warnings", ()))
+        table.rows.append((f"{row[axis]:g}", *seconds, row["peak_mb"], warnings))
+    return table
 
 
 def draw(figures: dict[str, Any]) -> bytes:
-    """Time and memory over size and number, on log scales, with lines that show linear growth."""
+    """Time, beside a line that shows linear growth, and memory over size and number."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots(2, 2)
     kinds = (("photos", "megapixels", "megapixels of one photo"), ("files", "files", "files"))
-    costs = (("scan_cpu_seconds", "CPU seconds of the scan"), ("peak_mb", "peak memory, MB"))
-    for column, (kind, key, label) in enumerate(kinds):
-        if not figures[kind]:
+    for (kind, key, label), (time, memory) in zip(kinds, axes.T, strict=True):
+        rows = figures[kind]
+        sizes = [row[key] for row in rows]
+        seconds = [row["scan_cpu_seconds"] for row in rows]
+        for plot in (time, memory):
+            plot.set(xlabel=label, xscale="log")
+            plot.grid(True, color="0.88")
+            plot.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            plot.xaxis.set_minor_formatter(NullFormatter())
+        time.set(yscale="log", ylabel="CPU seconds of the scan")
+        time.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        time.yaxis.set_minor_formatter(NullFormatter())
+        memory.set(ylabel="peak memory, MB")
+        if not rows:
             continue
-        sizes = [row[key] for row in figures[kind]]
-        for row, (name, title) in enumerate(costs):
-            values = [one[name] for one in figures[kind]]
-            plot = axes[row][column]
-            plot.loglog(sizes, values, "o-", color="black", label="measured")
-            linear = [values[-1] * size / sizes[-1] for size in sizes]
-            plot.loglog(sizes, linear, "--", color="0.55", label="linear, through the last")
-            powers = figures[f"{kind}_exponents"]
-            power = f"{said(powers[name])}; upper half {said(powers[f'{name}_upper_half'])}"
-            plot.set(xlabel=label, ylabel=title, title=f"power {power}")
-            plot.grid(True, which="major", color="0.88")
-            plot.legend(frameon=False)
+        linear = [seconds[-1] * size / sizes[-1] for size in sizes]
+        time.plot(sizes, seconds, "o-", color="black", label="measured")
+        time.plot(sizes, linear, "--", color="0.55", label="linear, through the last")
+        time.legend(frameon=False)
+        memory.plot(sizes, [row["peak_mb"] for row in rows], "o-", color="black")
+        memory.set_ylim(0, 1.15 * max(row["peak_mb"] for row in rows))
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     return picture.getvalue()
