@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from measuring import Part, Table, Times, default_clock, in_turns
 from photos import make_photos
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from speed_model import autocast, name_of
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fasa_cli.config import PRESETS, FasaConfig, ModelConfig, config_from_dict
 from fasa_cli.data.photos import PhotoPool
+from fasa_cli.model import frequency
+from fasa_cli.model.backbones import ConvNextSide
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.losses import FasaLoss
 from fasa_cli.training.processes import Processes
@@ -88,50 +90,40 @@ def throughput(options: argparse.Namespace, part: Part) -> None:
 
 
 def step_memory(options: argparse.Namespace, part: Part) -> None:
-    """What one step at batch 32 takes, from what is kept for the backward pass at batch 1 and 2.
-
-    With a GPU also as measured there, and with activation checkpointing of the side backbone.
-    """
+    """What a step at batch 32 takes, plain and with activation checkpointing; measured on a GPU."""
     torch.manual_seed(0)
     model = Fasa(PRESETS[options.step_preset]).train()
     fixed = fixed_bytes(model)
     table = Table(
         f"Memory of a training step of {options.step_preset}, {BATCH} images",
-        ("precision", "checkpointed", "weights etc. GB", "kept GB", "sum GB", "kept MB / image"),
-        note="Kept: what autograd saves for the backward pass, at batch 1 and 2 on a CPU, "
-        "extended to 32. Not in it: workspaces and what the backward pass itself makes.",
+        ("precision", "checkpointing", "weights etc. GB", "activations GB", "sum GB", "MB / image"),
+        note="Activations: what autograd keeps for the backward pass, added up without computing "
+        "it. Not in it: workspaces and what the backward pass itself makes.",
     )
     part.figures["step_memory"] = figures = {"preset": options.step_preset, "fixed_bytes": fixed}
+    ways = (False, True) if isinstance(model.side, ConvNextSide) else (False,)
     for precision in (torch.float32, torch.bfloat16):
-        for checkpointed in (False, True):
-            one, two = (saved_bytes(model, count, precision, checkpointed) for count in (1, 2))
-            kept = one + (BATCH - 1) * (two - one)
-            key = f"{str(precision).removeprefix('torch.')}, " + (
-                "checkpointed" if checkpointed else "plain"
-            )
-            if measured := measured_peak(options.step_preset, precision, checkpointed):
-                table.note += f" Measured on CUDA, {key}: {measured / 1e9:.1f} GB."
-            figures[key] = {
-                "kept_bytes_at_1": one,
-                "kept_bytes_per_image": two - one,
-                "kept_bytes_at_32": kept,
-                "sum_bytes": kept + sum(fixed.values()),
-                "measured_bytes": measured,
+        for checkpointed in ways:
+            kept = {
+                count: kept_bytes(model, count, precision, checkpointed) for count in (1, BATCH)
             }
-            table.rows.append(
-                (
-                    str(precision).removeprefix("torch."),
-                    checkpointed,
-                    sum(fixed.values()) / 1e9,
-                    kept / 1e9,
-                    (kept + sum(fixed.values())) / 1e9,
-                    (two - one) / 1e6,
-                )
-            )
-    times = step_times(model, options.rounds)
-    figures["seconds"] = times
-    figures["checkpointed_over_plain"] = ratio = times.ratio("checkpointed", "plain")
-    table.note += f" A checkpointed step takes {ratio} times as long (batch 1, float32)."
+            total = sum(fixed.values()) + kept[BATCH]
+            name = f"{name_of(precision)}, {'checkpointed' if checkpointed else 'plain'}"
+            figures[name] = {
+                "activation_bytes_at_1": kept[1],
+                "activation_bytes": kept[BATCH],
+                "sum_bytes": total,
+                "measured_bytes": measured_peak(options.step_preset, precision, checkpointed),
+            }
+            if measured := figures[name]["measured_bytes"]:
+                table.note += f" Measured on CUDA, {name}: {measured / 1e9:.1f} GB."
+            sizes = [size / 1e9 for size in (sum(fixed.values()), kept[BATCH], total)]
+            per_image = (kept[BATCH] - kept[1]) / (BATCH - 1) / 1e6
+            table.rows.append((name_of(precision), checkpointed, *sizes, per_image))
+    if len(ways) > 1:
+        figures["seconds"] = times = step_times(model, options.rounds)
+        figures["checkpointed_over_plain"] = ratio = times.ratio("checkpointed", "plain")
+        table.note += f" A checkpointed step takes {ratio} times as long (CPU, batch 1, float32)."
     part.tables.append(table)
 
 
@@ -148,40 +140,49 @@ def fixed_bytes(model: Fasa) -> dict[str, int]:
     }
 
 
-def saved_bytes(model: Fasa, batch: int, precision: torch.dtype, checkpointed: bool) -> int:
+def kept_bytes(model: Fasa, batch: int, precision: torch.dtype, checkpointed: bool) -> int:
     """Bytes that a forward pass with its loss keeps for the backward pass, each storage once.
 
-    Parameters are not counted; images and targets, which are there anyway, are.
+    Weights are not counted; images and targets, which are there anyway, are. The tensors have
+    shapes but no contents, so that this takes neither the memory nor the time.
     """
-    own = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
-    kept: dict[int, tuple[int, Tensor]] = {}
+    forget_matrices()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+            tensors = (*model.parameters(), *model.buffers())
+            own = {fake.from_tensor(tensor).untyped_storage()._cdata for tensor in tensors}
+            kept: dict[int, tuple[int, Tensor]] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # held, so that none is reused
-        return tensor
+            def keep(tensor: Tensor) -> Tensor:
+                storage = tensor.untyped_storage()
+                if storage._cdata not in own:
+                    kept[storage._cdata] = (
+                        storage.nbytes(),
+                        tensor,
+                    )  # held, so that none is reused
+                return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = forward_loss(model, batch, precision, checkpointed, keep=keep)
-    del loss
-    return sum(size for size, _ in kept.values())
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                forward_loss(model, batch, precision, checkpointed)
+            return sum(size for size, _ in kept.values())
+    finally:
+        forget_matrices()
+
+
+def forget_matrices() -> None:
+    """Matrices with and without contents must not be mistaken for each other."""
+    for value in vars(frequency).values():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
 
 
 def forward_loss(
-    model: Fasa,
-    batch: int,
-    precision: torch.dtype,
-    checkpointed: bool,
-    device: str = "cpu",
-    keep: Callable[[Tensor], object] = lambda tensor: None,
+    model: Fasa, batch: int, precision: torch.dtype, checkpointed: bool, device: str = "cpu"
 ) -> Tensor:
+    if isinstance(model.side, ConvNextSide):
+        model.side.recompute_blocks(checkpointed)
     image, target = example(model.config, batch, device)
-    lower = precision != torch.float32
-    with (
-        torch.autocast(device, precision if lower else None, enabled=lower),
-        checkpointing(model, keep) if checkpointed else nullcontext(),
-    ):
+    with autocast(device, precision):
         output = model(image)
     return FasaLoss(FasaConfig().training.loss)(output, target).total
 
@@ -193,37 +194,6 @@ def example(config: ModelConfig, batch: int, device: str) -> tuple[Tensor, Tenso
     target = torch.zeros(batch, 1, side, side)
     target[..., : side // 2, : side // 3] = 1
     return image.to(device).contiguous(memory_format=torch.channels_last), target.to(device)
-
-
-@contextmanager
-def checkpointing(model: Fasa, keep: Callable[[Tensor], object]) -> Iterator[None]:
-    """Keep only the inputs of the side backbone's blocks, and compute the rest again backwards.
-
-    `keep` is told these inputs, which autograd's hooks do not see. A batch norm would count a batch
-    twice; ConvNeXt has none.
-    """
-    blocks = [
-        block
-        for stage in model.side.stages
-        for block in (stage.blocks if hasattr(stage, "blocks") else stage)
-    ]
-
-    def checkpointed(block: nn.Module) -> Callable[[Tensor], Tensor]:
-        plain = type(block).forward.__get__(block)
-
-        def forward(features: Tensor) -> Tensor:
-            keep(features)
-            return checkpoint(plain, features, use_reentrant=False)
-
-        return forward
-
-    for block in blocks:
-        block.forward = checkpointed(block)
-    try:
-        yield
-    finally:
-        for block in blocks:
-            del block.forward
 
 
 def step_times(model: Fasa, rounds: int) -> Times:

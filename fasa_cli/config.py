@@ -138,6 +138,7 @@ class TrainingConfig(_Section):
     samples_per_epoch: int = Field(2000, ge=1)  # Ours: forgeries made on the fly have no end
     batch: int = Field(32, ge=1)  # section 4.1; per step, over all processes
     accumulate: int = Field(1, ge=1)  # parts in which a process takes its share of a batch
+    checkpointing: bool = False  # Ours: `convnext` only; a third of the memory for more time
     learning_rate: float = Field(1e-4, gt=0)  # DESIGN: cosine from 1e-4 (lost in the paper's text)
     cutoff_learning_rate: float = Field(1e-2, gt=0)  # Ours: at the common rate they hardly move
     weight_decay: float = Field(0.05, ge=0)  # section 4.1

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import speed_cuda  # noqa: E402
 import speed_peers  # noqa: E402
+import speed_training  # noqa: E402
 from measuring import (  # noqa: E402
     Part,
     Spread,
@@ -31,6 +32,9 @@ from measuring import (  # noqa: E402
     write_json,
 )
 from photos import make_photos  # noqa: E402
+
+from fasa_cli.config import TINY, SideConfig  # noqa: E402
+from fasa_cli.model.fasa import Fasa  # noqa: E402
 
 
 def run(*arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
@@ -157,11 +161,34 @@ def test_growth_training_and_cuda(tmp_path: Path, tiny_weights: Path) -> None:
     assert training["throughput"]["steps"] == 2
     assert 0 <= training["throughput"]["data_wait_share"] <= 1
     memory = training["step_memory"]
-    kept = {name: memory[name]["kept_bytes_per_image"] for name in memory if "," in name}
-    assert kept["float32, checkpointed"] < kept["float32, plain"] > kept["bfloat16, plain"]
+    plain = memory["float32, plain"]
+    assert plain["sum_bytes"] == sum(memory["fixed_bytes"].values()) + plain["activation_bytes"]
+    assert plain["activation_bytes"] > memory["bfloat16, plain"]["activation_bytes"]
     rows = found["cuda"]["tiny"]
     assert {row["batch"] for row in rows} == {2}
     assert all(row["images_per_second"] > 0 for row in rows)
+
+
+def test_what_a_step_keeps_is_what_autograd_saves() -> None:
+    torch.manual_seed(0)
+    side = SideConfig(name="test_convnext")
+    model = Fasa(TINY.model_copy(update={"side": side, "input_size": 64})).train()
+    saved: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        speed_training.forward_loss(model, 2, torch.float32, False)
+    own = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
+    expected = sum(
+        tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in own
+    )
+    kept = speed_training.kept_bytes(model, 2, torch.float32, False)
+    assert kept == pytest.approx(expected, rel=0.02)  # views may share what is counted once
+    assert speed_training.kept_bytes(model, 2, torch.float32, True) < 0.8 * kept
+    assert torch.isfinite(model(torch.rand(1, 3, 64, 64)).logits).all()  # no empty matrix is left
 
 
 def test_without_a_gpu_the_cuda_part_says_so() -> None:

@@ -308,6 +308,11 @@ class ConvNextSide(nn.Module):
         self.stages = nn.ModuleList(backbone.stages)
         self.widths = tuple(info["num_chs"] for info in backbone.feature_info)
 
+    def recompute_blocks(self, wanted: bool = True) -> None:
+        """For training: keep each block's input only, and compute the block again backwards."""
+        for stage in self.stages:
+            stage.grad_checkpointing = wanted
+
     def steps(self) -> Iterator[nn.Module]:
         """See `SideBackbone`."""
         yield nn.Sequential(self.stem, self.stages[0])

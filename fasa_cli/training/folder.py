@@ -37,7 +37,12 @@ LAST, BEST, STATE = "last.safetensors", "best.safetensors", "trainer.safetensors
 CARD, BAD_BATCH, TENSORBOARD = "MODEL_CARD.md", "bad_batch", "tensorboard"
 
 # What samples and gradients do not depend on.
-FREE = {("data", "workers"), ("data", "cache_gigabytes"), ("training", "checkpoint_steps")}
+FREE = {
+    ("data", "workers"),
+    ("data", "cache_gigabytes"),
+    ("training", "checkpoint_steps"),
+    ("training", "checkpointing"),
+}
 
 
 class TrainingFolder:

@@ -26,6 +26,7 @@ from fasa_cli.errors import ConfigError, DatasetError, FasaError
 from fasa_cli.evaluation import evaluate
 from fasa_cli.images import encode_png, write_atomically
 from fasa_cli.metrics import false_alarms, mean
+from fasa_cli.model.backbones import ConvNextSide
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.losses import FasaLoss, LossTerms
 from fasa_cli.model.weights import build_model, save_model
@@ -78,7 +79,7 @@ class Trainer:
         Raises:
             CheckpointError: `init` or the state in `out` cannot be used.
             ConfigError: a kind of forgery is not known, or needs an autoencoder; the batch cannot
-                be divided; TensorBoard is not installed.
+                be divided; checkpointing does not fit the model; TensorBoard is not installed.
             OutputError: `out` holds a run of another configuration, start or data.
         """
         training = config.training
@@ -96,6 +97,13 @@ class Trainer:
             config = config.model_copy(update={"model": model.config})
         else:
             model = Fasa(config.model, encoder_weights, side_weights)
+        if training.checkpointing:
+            if not isinstance(model.side, ConvNextSide):
+                raise ConfigError(
+                    "training.checkpointing: only for a side backbone of kind convnext; batch norm "
+                    "would count every batch twice"
+                )
+            model.side.recompute_blocks()
         self.config = config
         self.sources = sources
         self.samples = TrainingSamples(sources, config)

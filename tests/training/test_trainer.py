@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from fasa_cli.checkpoint import read_checkpoint
-from fasa_cli.config import VARIANTS, load_config
+from fasa_cli.config import VARIANTS, SideConfig, load_config
 from fasa_cli.errors import CheckpointError, ConfigError, DatasetError, FasaError, OutputError
 from fasa_cli.training.sources import Sources, check_sets, open_sources
 from fasa_cli.training.trainer import Trainer
@@ -361,3 +361,22 @@ def test_photos_alone_still_start_where_they_did(tmp_path, sources):
 
     expected = augment(trainer.samples.forger.forge(rng), trainer.config.data, rng)
     assert np.array_equal(trainer.samples.make(5).image, expected.image)
+
+
+def test_checkpointing_changes_no_loss_and_may_be_switched_on_later(tmp_path, sources):
+    def config(wanted):
+        plain = tiny_config(checkpointing=wanted)
+        side = SideConfig(name="test_convnext")
+        model = plain.model.model_copy(update={"side": side, "input_size": 64})
+        return plain.model_copy(update={"model": model})
+
+    whole = losses_of(Trainer(config(False), sources, tmp_path / "whole", ALONE))
+    losses_of(Trainer(config(False), sources, tmp_path / "cut", ALONE), stop_at=4)
+    trainer = Trainer(config(True), sources, tmp_path / "cut", ALONE)
+    assert all(stage.grad_checkpointing for stage in trainer.model.side.stages)
+    assert losses_of(trainer) == pytest.approx(whole[3:], rel=1e-5)
+
+
+def test_checkpointing_is_refused_where_batch_norm_would_count_twice(tmp_path, sources):
+    with pytest.raises(ConfigError, match="only for a side backbone of kind convnext"):
+        Trainer(tiny_config(checkpointing=True), sources, tmp_path / "run", ALONE)
