@@ -149,8 +149,9 @@ def kept_bytes(model: Fasa, batch: int, precision: torch.dtype, checkpointed: bo
     forget_matrices()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fake:
-            tensors = (*model.parameters(), *model.buffers())
-            own = {fake.from_tensor(tensor).untyped_storage()._cdata for tensor in tensors}
+            weights = [*model.parameters(), *model.buffers()]
+            weights += [fake.from_tensor(tensor) for tensor in weights]  # as operations see them
+            own = {tensor.untyped_storage()._cdata for tensor in weights}
             kept: dict[int, tuple[int, Tensor]] = {}
 
             def keep(tensor: Tensor) -> Tensor:
