@@ -23,6 +23,7 @@ PARTS = {
     "scan": "speed_scan",
     "growth": "speed_growth",
     "training": "speed_training",
+    "step": "speed_step",
     "cuda": "speed_cuda",
     "peers": "speed_peers",
 }

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import speed_cuda  # noqa: E402
 import speed_peers  # noqa: E402
-import speed_training  # noqa: E402
+import speed_step  # noqa: E402
 from measuring import (  # noqa: E402
     Part,
     Spread,
@@ -110,7 +110,7 @@ def test_photos_are_the_same_for_the_same_seed_and_of_all_sizes(tmp_path: Path) 
 
 def test_list_names_every_part() -> None:
     listed = run("--list").stdout
-    for part in ("model", "scan", "growth", "training", "cuda", "peers"):
+    for part in ("model", "scan", "growth", "training", "step", "cuda", "peers"):
         assert f"\n{part} " in f"\n{listed}"
 
 
@@ -139,14 +139,14 @@ def test_model_scan_and_peers(tmp_path: Path, tiny_weights: Path) -> None:
     assert "fasa scan of 2 photos" in done.stdout
 
 
-def test_growth_training_and_cuda(tmp_path: Path, tiny_weights: Path) -> None:
+def test_growth_training_step_and_cuda(tmp_path: Path, tiny_weights: Path) -> None:
     out, picture = tmp_path / "speed.json", tmp_path / "growth.png"
     run(
         *("--part", "growth", "--sizes", "0.02,0.08", "--files", "2", "--picture", str(picture)),
         *("--weights", str(tiny_weights)),
         *("--part", "training", "--train-preset", "tiny", "--train-steps", "2"),
         *("--train-batch", "2", "--train-crop", "32", "--train-workers", "0"),
-        *("--step-preset", "tiny", "--part", "cuda", "--cuda-device", "cpu"),
+        *("--part", "step", "--step-preset", "tiny", "--part", "cuda", "--cuda-device", "cpu"),
         *("--cuda-presets", "tiny", "--batches", "2", "--matmul", "64", "--native", "32x64"),
         *("--rounds", "1", "--out", str(out)),
     )
@@ -158,9 +158,9 @@ def test_growth_training_and_cuda(tmp_path: Path, tiny_weights: Path) -> None:
     assert found["growth"]["files_exponents"]["peak_mb"] is None  # one point has none
     assert Image.open(picture).format == "PNG"
     training = found["training"]
-    assert training["throughput"]["steps"] == 2
-    assert 0 <= training["throughput"]["data_wait_share"] <= 1
-    memory = training["step_memory"]
+    assert training["steps"] == 2
+    assert 0 <= training["data_wait_share"] <= 1
+    memory = found["step"]
     plain = memory["float32, plain"]
     assert plain["sum_bytes"] == sum(memory["fixed_bytes"].values()) + plain["activation_bytes"]
     assert plain["activation_bytes"] > memory["bfloat16, plain"]["activation_bytes"]
@@ -180,15 +180,15 @@ def test_what_a_step_keeps_is_what_autograd_saves() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        speed_training.forward_loss(model, 2, torch.float32, False)
+        speed_step.forward_loss(model, 2, torch.float32, False)
     weights = (*model.parameters(), *model.buffers())
     own = {tensor.untyped_storage().data_ptr() for tensor in weights}
     expected = sum(
         tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in own
     )
-    kept = speed_training.kept_bytes(model, 2, torch.float32, False)
+    kept = speed_step.kept_bytes(model, 2, torch.float32, False)
     assert kept == expected
-    assert speed_training.kept_bytes(model, 2, torch.float32, True) < 0.8 * kept
+    assert speed_step.kept_bytes(model, 2, torch.float32, True) < 0.8 * kept
     assert torch.isfinite(model(torch.rand(1, 3, 64, 64)).logits).all()  # no empty matrix is left
 
 

@@ -311,7 +311,7 @@ class ConvNextSide(nn.Module):
     def recompute_blocks(self, wanted: bool = True) -> None:
         """For training: keep each block's input only, and compute the block again backwards."""
         for stage in self.stages:
-            stage.grad_checkpointing = wanted
+            stage.grad_checkpointing = wanted  # type: ignore[assignment]
 
     def steps(self) -> Iterator[nn.Module]:
         """See `SideBackbone`."""
