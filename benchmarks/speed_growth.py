@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import Part, Table, exponent
-from memory import scan_files, scan_photo, weights
+from memory import make_photo, scan_files, scan_photo, weights
 
 from fasa_cli.images import write_atomically
 
@@ -34,7 +34,7 @@ def measure(options: argparse.Namespace) -> Part:
         folder = Path(text)
         photo_model = options.weights or weights(folder, "compact")
         sizes = map(float, filter(None, options.sizes.split(",")))
-        photos = [scan_photo(folder, size, photo_model) for size in sizes]
+        photos = [scan_photo(make_photo(folder, size), "masks", photo_model) for size in sizes]
         counts = map(int, filter(None, options.files.split(",")))
         files = [scan_files(folder, count) for count in counts]
     before = measured_before(options.out)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +66,12 @@ class Watched:
 
 
 def watch(
-    source: Path, out: Path, model: Path, device: str = "cpu", options: tuple[str, ...] = ()
+    source: Path, out: Path, model: Path, device: str = "cpu", more: Sequence[str] = ()
 ) -> Watched:
-    """Scan `source` into `out`; a scan that does not analyse everything ends the benchmark."""
+    """Scan `source` into `out`, with `more` options; one that fails ends the benchmark."""
     moments = out.with_name(f"{out.name}-moments.json")
     command = [sys.executable, "-c", _SCRIPT, str(moments), "scan", str(source), "--out", str(out)]
-    command += ["--weights", str(model), "--device", device, *options]
+    command += ["--weights", str(model), "--device", device, *more]
     root = Path(__file__).resolve().parents[1]  # this checkout, not a copy that is installed
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     start = time.perf_counter()
