@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from measuring import Part, Spread, Table, in_turns
-from speed_model import autocast, example_batch, name_of, precisions, waiter
+from speed_model import as_predicted, autocast, example_batch, name_of, precisions, waiter
 from torch.utils.flop_counter import FlopCounterMode
 
 from fasa_cli.config import PRESETS
 from fasa_cli.model.fasa import Fasa
-from fasa_cli.predictor import Predictor
 
 AIM = 0.5  # of the bf16 matmul ceiling, for `paper` at its best batch
 MATMUL = 8192  # rows of the square matrices whose product is the ceiling
@@ -82,8 +81,7 @@ def ceilings(device: str, rows: int, rounds: int) -> dict[str, Spread]:
 def forwards(
     preset: str, device: str, batches: list[int], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    torch.manual_seed(0)
-    model = Predictor(Fasa(PRESETS[preset]), device).model
+    model = as_predicted(PRESETS[preset], device)
     model.requires_grad_(False)
     one = example_batch(model, 1, device, options.native)
     with FlopCounterMode(display=False) as counter:  # which inference mode would confuse

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from measuring import Part, Table, Times, default_clock, in_turns
 from torch import Tensor, nn
 
-from fasa_cli.config import PRESETS
-from fasa_cli.model.backbones import build_side
+from fasa_cli.config import PRESETS, ModelConfig
+from fasa_cli.model.backbones import ConvNextSide, ResidualSide
 from fasa_cli.model.fasa import Fasa
+from fasa_cli.model.weights import save_model
 from fasa_cli.predictor import Predictor
 
 AIM, AIM_DCT = 1.15, 0.05  # for `paper`: of the backbones' time; of the whole forward
@@ -40,14 +43,13 @@ def measure(options: argparse.Namespace) -> Part:
     shares = Table("Where a forward's time goes", ("preset", "device", "part", "share"))
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for preset in options.presets.split(","):
-        torch.manual_seed(0)
-        model = Fasa(PRESETS[preset])
         for device in devices:
-            model = Predictor(model, device).model  # as every prediction has it
+            model = as_predicted(PRESETS[preset], device)
+            plain = as_predicted(PRESETS[preset].model_copy(update={"variant": "baseline"}), device)
             image = example_batch(model, options.model_batch, device, options.native)
             for precision in precisions(device):
                 with torch.inference_mode(), autocast(device, precision):
-                    times = against_backbones(model, image, options.rounds)
+                    times = against_backbones(model, plain.side, image, options.rounds)
                 whole, dct = times.ratio("whole", "encoder", "side"), times.ratio("dct", "whole")
                 figures = {"batch": len(image), "size": list(image.shape[-2:])}
                 figures |= {"whole_over_backbones": whole, "dct_over_whole": dct}
@@ -62,6 +64,15 @@ def measure(options: argparse.Namespace) -> Part:
             shares.rows += [(preset, device, name, f"{share:.1%}") for name, share in found.items()]
     part.tables = [ratios, shares]
     return part
+
+
+def as_predicted(config: ModelConfig, device: str) -> Fasa:
+    """An untrained model as every prediction has it: saved, and read by the Predictor."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory(prefix="fasa-speed-") as folder:
+        path = Path(folder) / "untrained.safetensors"
+        save_model(Fasa(config), path)
+        return Predictor.from_checkpoint(path, device).model
 
 
 def example_batch(model: Fasa, batch: int, device: str, native: str) -> Tensor:
@@ -85,25 +96,24 @@ def name_of(precision: torch.dtype) -> str:
     return str(precision).removeprefix("torch.")
 
 
-def against_backbones(model: Fasa, image: Tensor, rounds: int) -> Times:
+def against_backbones(
+    model: Fasa, side: ResidualSide | ConvNextSide, image: Tensor, rounds: int
+) -> Times:
     """Times of `whole`, `encoder`, `side` and `dct`, at the same batch and in the same precision.
 
-    The backbones get what they would get in the model, at their own sizes and ready made; the side
-    backbone has three input channels, as it has without FASA.
+    The backbones get what they would get in the model, at their own sizes and ready made. `side` is
+    one with three input channels, as it is without FASA.
     """
     device = image.device
     side_of_encoder = model.config.encoder.size
     small = torch.rand(len(image), 3, side_of_encoder, side_of_encoder, device=device)
-    plain = build_side(model.config.side, 3).to(device).eval()
-    if next(model.side.parameters()).is_contiguous(memory_format=torch.channels_last):
-        plain = plain.to(memory_format=torch.channels_last)
     large = image.contiguous(memory_format=torch.channels_last)
     normalised = model.normalise(image)
     return in_turns(
         {
             "whole": lambda: model(image),
             "encoder": lambda: model.encoder.tokens(small),
-            "side": lambda: in_sequence(plain.steps(), large),
+            "side": lambda: in_sequence(side.steps(), large),
             "dct": lambda: model.frequency(normalised),
         },
         rounds,
