@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +38,8 @@ class AdaptiveDualBandDCT(nn.Module):
         low, high = torch.sigmoid(self.cutoff_logits.float())
         return low, high
 
-    def band_masks(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """The soft masks (M_low, M_high), each H x W in (0, 1)."""
-        radius = radial_frequency(height, width, self.cutoff_logits.device)
+    def band_masks(self, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """The soft masks (M_low, M_high) in (0, 1) at these radial frequencies, any shape."""
         low, high = self.cutoffs
         return (
             torch.sigmoid(self.sharpness * (low - radius)),
@@ -50,59 +50,113 @@ class AdaptiveDualBandDCT(nn.Module):
         """Split `image` (B x C x H x W) into its (low, high) bands, each of the same shape."""
         with torch.autocast(image.device.type, enabled=False):
             image = image.float()
-            coefficients = dct2(image)
-            low_mask, high_mask = self.band_masks(*image.shape[-2:])
-            both = torch.cat([coefficients * low_mask, coefficients * high_mask], dim=1)
-            low, high = idct2(both).chunk(2, dim=1)
-        return low, high
+            lows, highs = [], []
+            for block, radius in zip(
+                dct2(image), radial_frequency(*image.shape[-2:], image.device), strict=True
+            ):
+                low_mask, high_mask = self.band_masks(radius)
+                lows.append(block * low_mask)
+                highs.append(block * high_mask)
+            return idct2(Blocks(*lows)), idct2(Blocks(*highs))
 
     def forward(self, image: Tensor) -> Tensor:
         """B x 3 x H x W, normalised RGB -> B x 9 x H x W: RGB, high band, low band."""
-        # One colour after the other: the same numbers, and of a large photo a third of the memory.
-        lows, highs = [], []
-        for colour in image.split(1, dim=1):
-            low, high = self.bands(colour)
-            lows.append(self.gain_low * low)
-            highs.append(self.gain_high * high)
-        return torch.cat([image.float(), *highs, *lows], dim=1)
+        low, high = self.bands(image)
+        # In place: of a large photo each of them is large.
+        return torch.cat([image.float(), high.mul_(self.gain_high), low.mul_(self.gain_low)], dim=1)
 
 
-def dct2(image: Tensor) -> Tensor:
+# --- The DCT by halves ------------------------------------------------------------------------
+# The DCT's cosines of even frequency are symmetric about the image's middle, those of odd frequency
+# antisymmetric. So the even frequencies are those of the image's symmetric part alone, the odd ones
+# those of its antisymmetric part, and either part is told by one half of its side: half the
+# multiplications of one large product, and half the memory for its matrix.
+
+
+class Blocks(NamedTuple):
+    """DCT coefficients by the parity of their frequencies down and across.
+
+    Each is ... x h x w, with about half the image's sides: those at an odd size's middle are even.
+    """
+
+    even_even: Tensor
+    even_odd: Tensor
+    odd_even: Tensor
+    odd_odd: Tensor
+
+
+def dct2(image: Tensor) -> Blocks:
     """Orthonormal two-dimensional DCT-II over the last two axes (... x H x W, float)."""
-    height, width = image.shape[-2:]
-    rows = dct_matrix(height, image.dtype, image.device)
-    columns = dct_matrix(width, image.dtype, image.device)
-    return rows @ image @ columns.T
+    rows, columns = (dct_matrices(side, image.dtype, image.device) for side in image.shape[-2:])
+    return Blocks(
+        *(
+            rows[down] @ quarter @ columns[across].T
+            for down, half in enumerate(_fold(image, -2))
+            for across, quarter in enumerate(_fold(half, -1))
+        )
+    )
 
 
-def idct2(coefficients: Tensor) -> Tensor:
+def idct2(blocks: Blocks) -> Tensor:
     """The inverse of `dct2` (an orthonormal DCT-III)."""
-    height, width = coefficients.shape[-2:]
-    rows = dct_matrix(height, coefficients.dtype, coefficients.device)
-    columns = dct_matrix(width, coefficients.dtype, coefficients.device)
-    return rows.T @ coefficients @ columns
+    first, last = blocks.even_even, blocks.odd_odd
+    sides = (first.shape[axis] + last.shape[axis] for axis in (-2, -1))
+    rows, columns = (dct_matrices(side, first.dtype, first.device) for side in sides)
+    quarters = [
+        rows[number // 2].T @ block @ columns[number % 2] for number, block in enumerate(blocks)
+    ]
+    return _unfold(_unfold(*quarters[:2], -1), _unfold(*quarters[2:], -1), -2)
 
 
-@lru_cache(maxsize=4)  # one of a long side is large: an archive must not fill the memory
-def dct_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The orthonormal DCT-II matrix, size x size; row k holds the k-th cosine."""
+@lru_cache(maxsize=4)  # of a long side they are large: an archive must not fill the memory
+def dct_matrices(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The orthonormal DCT-II matrix's rows of even and of odd frequency, each over the first half.
+
+    ceil(size / 2) x ceil(size / 2) and floor(size / 2) x floor(size / 2).
+    """
     with torch.inference_mode(False):  # cached: it may be needed under autograd later
-        positions = torch.arange(size, dtype=torch.float64)
-        angles = math.pi / size * torch.outer(positions, positions + 0.5)
-        matrix = torch.cos(angles) * math.sqrt(2 / size)
-        matrix[0] = math.sqrt(1 / size)
-        return matrix.to(device=device, dtype=dtype)
+        positions = torch.arange(size, dtype=torch.float64) + 0.5
+        even, odd = (
+            torch.outer(torch.arange(parity, size, 2), positions[: (size + 1 - parity) // 2])
+            .mul_(math.pi / size)
+            .cos_()
+            .mul_(math.sqrt(2 / size))
+            for parity in (0, 1)
+        )
+        even[0] = math.sqrt(1 / size)
+        return even.to(device, dtype), odd.to(device, dtype)
 
 
-@lru_cache(maxsize=2)
-def radial_frequency(height: int, width: int, device: torch.device) -> Tensor:
-    """Radial frequency of each DCT coefficient, H x W in [0, 1); 1 is the diagonal Nyquist.
+def radial_frequency(height: int, width: int, device: torch.device) -> Blocks:
+    """Radial frequency of each DCT coefficient, in [0, 1); 1 is the diagonal Nyquist.
 
     Ours: scaled by each side's length, so that a cutoff means the same cycles per pixel in an
     image of any size.
     """
-    with torch.inference_mode(False):
-        vertical = torch.arange(height, dtype=torch.float64) / height
-        horizontal = torch.arange(width, dtype=torch.float64) / width
-        radius = torch.hypot(vertical[:, None], horizontal[None, :]) / math.sqrt(2)
-        return radius.to(device=device, dtype=torch.float32)
+    down, across = (
+        [(torch.arange(parity, side, 2, device=device) / side).square() / 2 for parity in (0, 1)]
+        for side in (height, width)
+    )
+    return Blocks(*((v[:, None] + h).sqrt() for v in down for h in across))
+
+
+def _fold(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The first half of the symmetric and of the antisymmetric part along an axis, times 2.
+
+    The middle of an odd size belongs to the symmetric part, as it is.
+    """
+    size = image.shape[axis]
+    half = size // 2
+    first, last = image.narrow(axis, 0, half), image.narrow(axis, size - half, half).flip(axis)
+    symmetric = first + last
+    if size % 2:
+        symmetric = torch.cat([symmetric, image.narrow(axis, half, 1)], axis)
+    return symmetric, first - last
+
+
+def _unfold(symmetric: Tensor, antisymmetric: Tensor, axis: int) -> Tensor:
+    """The sum of both parts over the whole axis."""
+    half = antisymmetric.shape[axis]
+    first, middle = symmetric.split([half, symmetric.shape[axis] - half], axis)
+    parts = [first + antisymmetric, middle, (first - antisymmetric).flip(axis)]
+    return torch.cat(parts, axis)
