@@ -17,7 +17,7 @@ from fasa_cli.config import ModelConfig
 from fasa_cli.errors import DeviceError
 from fasa_cli.model.fasa import Fasa, image_score
 from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
-from fasa_cli.model.weights import build_model
+from fasa_cli.model.weights import build_model, speed_up
 from fasa_cli.results import Prediction
 
 # Ours: a photo is analysed whole where memory allows (about 100 bytes a pixel), which holds for
@@ -65,7 +65,9 @@ class Predictor:
         """
         resolve_device(device)  # the cheaper refusal first
         checkpoint = read_checkpoint(path)
-        return cls(build_model(checkpoint, encoder_weights), device, path, checkpoint.sha256)
+        predictor = cls(build_model(checkpoint, encoder_weights), device, path, checkpoint.sha256)
+        speed_up(predictor.model)
+        return predictor
 
     @property
     def config(self) -> ModelConfig:

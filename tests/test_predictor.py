@@ -120,7 +120,7 @@ def test_weights_are_identified(tiny_weights):
     assert loaded.weights.path == tiny_weights
     assert loaded.weights.preset == "tiny"
     assert len(loaded.weights.sha256) == 64
-    assert loaded.weights.parameters == sum(p.numel() for p in loaded.model.parameters())
+    assert loaded.weights.parameters == sum(p.numel() for p in Fasa(TINY).parameters())
 
 
 def test_auto_takes_what_is_there():

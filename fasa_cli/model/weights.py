@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from fasa_cli.checkpoint import Checkpoint, EncoderReference, write_checkpoint
 from fasa_cli.errors import CheckpointError
@@ -66,6 +69,21 @@ def build_model(checkpoint: Checkpoint, encoder_weights: str | None = None) -> F
             f"(sha256 {reference.sha256[:12]}... expected)"
         )
     return model.eval()
+
+
+def speed_up(model: nn.Module) -> None:
+    """Make a model answer sooner, in place, and the same but for rounding.
+
+    Batch norms are folded into the convolutions before them, and convolutions get their weights in
+    the order of memory in which the features lie (channels last). For a model in eval mode that
+    will only answer: its tensors are no longer those of its checkpoint.
+    """
+    for sequence in [part for part in model.modules() if isinstance(part, nn.Sequential)]:
+        for index, (layer, norm) in enumerate(pairwise(sequence)):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index] = fuse_conv_bn_eval(layer, norm)
+                sequence[index + 1] = nn.Identity()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _external_encoder(model: Fasa) -> EncoderReference | None:
