@@ -217,7 +217,7 @@ class ResidualSide(nn.Module):
         yield from self.stages[1:]
 
 
-_STRIP_ROWS = 512  # of pixels, even
+_STRIP_ROWS = 256  # of pixels, even
 
 
 class ResidualStem(nn.Module):
@@ -273,7 +273,8 @@ class TraceEnergy(nn.Module):
         """B x C x H x W, even sides -> B x width x H/2 x W/2, normalised log-energy."""
         weight = self.filters.weight
         response = F.conv2d(image, weight - weight.mean((2, 3), keepdim=True), padding=2)
-        energy = F.avg_pool2d(response.abs().float(), 4, stride=2, padding=1)
+        # In place: at full resolution, so many channels cost more to allot than to compute.
+        energy = F.avg_pool2d(response.abs_().float(), 4, stride=2, padding=1)
         return self.norm(torch.log(energy + self.FLOOR))
 
 
