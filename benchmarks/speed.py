@@ -19,6 +19,8 @@ from measuring import Part, in_words, machine, write_json
 
 # Each is a module of this folder: `add_options(parser)` and `measure(options) -> Part`.
 PARTS = {
+    "startup": "speed_startup",
+    "cpu": "speed_cpu",
     "model": "speed_model",
     "scan": "speed_scan",
     "growth": "speed_growth",

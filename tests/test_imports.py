@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import fasa_cli
+from tests.conftest import write_photo
 
 PACKAGE = Path(fasa_cli.__file__).parent
 FLOORS = {
@@ -167,6 +168,25 @@ def test_starting_imports_no_heavy_library(arguments: list[str]) -> None:
         "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'skimage', 'timm', 'matplotlib'}\n"
         "heavy |= {'fasa_cli.config'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_scan_needs_no_library_of_other_presets(tmp_path: Path, tiny_weights: Path) -> None:
+    """Importing timm costs as much again as importing torch; `compact` has convolutions only."""
+    write_photo(tmp_path / "photo.png")
+    arguments = ["scan", str(tmp_path / "photo.png"), "--out", str(tmp_path / "masks")]
+    arguments += ["--weights", str(tiny_weights), "--device", "cpu"]
+    script = (
+        "import sys\n"
+        "from fasa_cli.app import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' in sys.modules\n"
+        "others = {'timm', 'torchvision', 'open_clip', 'huggingface_hub', 'skimage', 'scipy'}\n"
+        "others |= {'matplotlib', 'pandas', 'sympy', 'torch._dynamo'}\n"
+        "assert not others & set(sys.modules), others & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import speed_cuda  # noqa: E402
 import speed_peers  # noqa: E402
+import speed_startup  # noqa: E402
 import speed_step  # noqa: E402
 from measuring import (  # noqa: E402
     Part,
@@ -110,8 +111,23 @@ def test_photos_are_the_same_for_the_same_seed_and_of_all_sizes(tmp_path: Path) 
 
 def test_list_names_every_part() -> None:
     listed = run("--list").stdout
-    for part in ("model", "scan", "growth", "training", "step", "cuda", "peers"):
+    for part in ("startup", "cpu", "model", "scan", "growth", "training", "step", "cuda", "peers"):
         assert f"\n{part} " in f"\n{listed}"
+
+
+def test_the_stages_of_one_photo() -> None:
+    found = speed_startup.one_photo(0.01, rounds=1)
+    assert set(found) == {"import", "load", "read", "model", "write"}
+    assert all(spread.median > 0 for spread in found.values())
+    assert found["import"].median > found["write"].median
+
+
+def test_the_cpu_part_holds_the_model_against_a_matrix_product(tmp_path: Path) -> None:
+    out = tmp_path / "speed.json"
+    run("--part", "cpu", "--rounds", "1", "--cpu-sizes", "64x96", "--out", str(out))
+    found = json.loads(out.read_text())["cpu"]["64x96"]
+    assert 0 < found["share_of_matmul"] < 1
+    assert found["bfloat16_moves_probabilities_by"] < 0.1
 
 
 def test_model_scan_and_peers(tmp_path: Path, tiny_weights: Path) -> None:

@@ -7,7 +7,7 @@ from fasa_cli.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from fasa_cli.config import TINY, VARIANTS
 from fasa_cli.errors import CheckpointError
 from fasa_cli.model.fasa import Fasa
-from fasa_cli.model.weights import build_model, save_model
+from fasa_cli.model.weights import build_model, save_model, speed_up
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -52,3 +52,27 @@ def test_missing_and_misshapen_tensors_are_refused(tmp_path):
     write_checkpoint(path, Checkpoint(TINY, {**tensors, name: tensor.new_zeros(7, 7)}))
     with pytest.raises(CheckpointError, match="do not fit"):
         build_model(read_checkpoint(path))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_model_that_was_sped_up_answers_the_same(variant):
+    torch.manual_seed(0)
+    model = Fasa(TINY.model_copy(update={"variant": variant})).eval()
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(norm.running_mean)
+            torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+            torch.nn.init.normal_(norm.weight)
+            torch.nn.init.normal_(norm.bias)
+    image = torch.rand(2, 3, 50, 70)
+    with torch.no_grad():
+        expected = model(image).logits
+        speed_up(model)
+        torch.testing.assert_close(model(image).logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_speeding_up_leaves_only_norms_that_follow_no_convolution():
+    model = Fasa(TINY).eval()
+    speed_up(model)
+    kept = [name for name, part in model.named_modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert kept == ["side.stem.energy.norm"]  # its logarithm lies between
