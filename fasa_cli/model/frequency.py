@@ -50,10 +50,10 @@ class AdaptiveDualBandDCT(nn.Module):
         """Split `image` (B x C x H x W) into its (low, high) bands, each of the same shape."""
         with torch.autocast(image.device.type, enabled=False):
             image = image.float()
+            height, width = image.shape[-2:]
+            radii = radial_frequency(height, width, image.device)
             lows, highs = [], []
-            for block, radius in zip(
-                dct2(image), radial_frequency(*image.shape[-2:], image.device), strict=True
-            ):
+            for block, radius in zip(dct2(image), radii, strict=True):
                 low_mask, high_mask = self.band_masks(radius)
                 lows.append(block * low_mask)
                 highs.append(block * high_mask)
@@ -102,10 +102,10 @@ def idct2(blocks: Blocks) -> Tensor:
     first, last = blocks.even_even, blocks.odd_odd
     sides = (first.shape[axis] + last.shape[axis] for axis in (-2, -1))
     rows, columns = (dct_matrices(side, first.dtype, first.device) for side in sides)
-    quarters = [
+    ee, eo, oe, oo = (
         rows[number // 2].T @ block @ columns[number % 2] for number, block in enumerate(blocks)
-    ]
-    return _unfold(_unfold(*quarters[:2], -1), _unfold(*quarters[2:], -1), -2)
+    )
+    return _unfold(_unfold(ee, eo, -1), _unfold(oe, oo, -1), -2)
 
 
 @lru_cache(maxsize=4)  # of a long side they are large: an archive must not fill the memory

@@ -83,7 +83,7 @@ def speed_up(model: nn.Module) -> None:
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 sequence[index] = fuse_conv_bn_eval(layer, norm)
                 sequence[index + 1] = nn.Identity()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
 
 
 def _external_encoder(model: Fasa) -> EncoderReference | None:
