@@ -403,6 +403,8 @@ def _count_frames(image: Image.Image, notes: list[str]) -> int:
 
 # --- Modes to RGB ---------------------------------------------------------------------------
 
+_ROWS = 256  # of a photo that are converted at a time
+
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
     """Decoded pixels of any Pillow mode as H x W x 3 uint8 RGB, by the rules of decode_image."""
@@ -415,7 +417,17 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
         image = _convert_by_profiles(image, ImageCms.createProfile("LAB"))
     elif image.mode == "La" or image.has_transparency_data:
         image = _without_alpha(image, notes)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return _rgb_array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _rgb_array(image: Image.Image) -> np.ndarray:
+    """The same as np.array, which would hold a large photo twice more on the way."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        pixels[top:bottom] = image.crop((0, top, width, bottom))
+    return pixels
 
 
 def _without_alpha(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -560,7 +572,9 @@ def encode_mask(mask: np.ndarray) -> bytes:
     """Encode an H x W bool mask as 8-bit PNG: 0 unmarked, 255 marked."""
     if mask.dtype != bool:
         raise ValueError(f"a mask is bool, not {mask.dtype}")
-    return encode_png(mask.astype(np.uint8) * np.uint8(255))
+    levels = mask.astype(np.uint8)
+    levels *= 255
+    return encode_png(levels)
 
 
 def encode_probabilities(probabilities: np.ndarray) -> bytes:

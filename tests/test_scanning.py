@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from fasa_cli import scanning
 from fasa_cli.discovery import discover
 from fasa_cli.errors import OutputError
-from fasa_cli.images import read_image
+from fasa_cli.images import encode_mask, read_image
 from fasa_cli.results import Failure, Prediction
 from fasa_cli.scanning import Outcome, ScanOptions, ScanSummary, scan
 from tests.conftest import RedPredictor, write_photo
@@ -415,12 +416,12 @@ def test_an_interrupted_scan_keeps_what_it_has_and_goes_on(number: signal.Signal
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     summary = run(predictor)
     assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 3, 17)
+    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 2, 18)
     assert run_json()["status"] == "interrupted"
-    assert len(lines()) == 3
+    assert len(lines()) == 2
     predictor = RedPredictor()
     summary = run(predictor)
-    assert (summary.status, summary.reused, predictor.images) == ("complete", 3, 17)
+    assert (summary.status, summary.reused, predictor.images) == ("complete", 2, 18)
     assert [record["name"] for record in lines()] == [f"{index:02}.jpg" for index in range(20)]
 
 
@@ -428,12 +429,55 @@ def test_an_interrupted_rerun_keeps_the_records_it_did_not_reach() -> None:
     photos(*(f"{index}.jpg" for index in range(4)))
     run(RedPredictor())
     write_photo(Path("photos/0.jpg"), seed=50)
+    write_photo(Path("photos/1.jpg"), seed=51)
     predictor = RedPredictor()
-    predictor.before = lambda images: signal.raise_signal(signal.SIGINT)
+
+    def interrupt(images: Sequence[np.ndarray]) -> None:
+        if predictor.calls == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    predictor.before = interrupt
     summary = run(predictor)
     assert (summary.status, summary.analysed, summary.kept) == ("interrupted", 1, 0)
     assert [record["name"] for record in lines()] == [f"{index}.jpg" for index in range(4)]
-    assert run(RedPredictor()).reused == 4
+    assert run(RedPredictor()).reused == 3
+
+
+def test_a_long_photo_is_given_up_at_once() -> None:
+    photos("a.jpg", "b.jpg")
+    predictor = RedPredictor()
+
+    def interrupt(images: Sequence[np.ndarray]) -> None:
+        if predictor.calls == 2:
+            threading.Timer(0.2, signal.raise_signal, (signal.SIGTERM,)).start()
+            for _ in range(1000):
+                time.sleep(0.01)
+
+    predictor.before = interrupt
+    start = time.monotonic()
+    summary = run(predictor, probabilities=True, overlay=True)
+    assert time.monotonic() - start < 5
+    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 1, 1)
+    assert not list(Path("masks").rglob("b.jpg*"))
+    assert run(RedPredictor(), probabilities=True, overlay=True).reused == 1
+
+
+def test_what_is_analysed_when_interrupted_is_still_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos("a.jpg", "b.jpg")
+
+    def interrupt(mask: np.ndarray) -> bytes:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the main thread is told
+        return encode_mask(mask)
+
+    monkeypatch.setattr(scanning, "encode_mask", interrupt)
+    predictor = RedPredictor()
+    predictor.before = lambda images: time.sleep(0.3 * (predictor.calls - 1))
+    summary = run(predictor, probabilities=True)
+    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 1, 1)
+    assert Path("masks/a.jpg.prob.png").exists()
 
 
 def test_a_reader_who_leaves_ends_the_scan_in_order() -> None:

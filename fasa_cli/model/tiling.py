@@ -32,7 +32,7 @@ from fasa_cli.model.view import View
 
 TILE = 1536  # pixels, a tile's side; smaller ones overlap more, larger ones have a costlier DCT
 OVERLAP = 256  # pixels that neighbours share, about: borders are then no nearer than 112
-_KEPT_FROM = 1  # the first stage whose features are kept of all tiles: 7 bytes a pixel
+_LARGEST = torch.finfo(torch.float16).max
 _ROWS = 256  # of a photo that are resized at a time
 
 _Layer = Callable[[Tensor, View], Tensor]
@@ -49,7 +49,7 @@ class Span:
 
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Cover an axis evenly with tiles of `tile` pixels that share about `overlap`.
+    """Cover an axis evenly with equal tiles of at most `tile` pixels that share about `overlap`.
 
     All numbers are multiples of DEEPEST_STRIDE, so that every stage's grid is the photo's own;
     the last ones are the padded length.
@@ -57,8 +57,9 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
     length = _padded(length)
     if length <= tile:
         return [Span(0, length, 0, length)]
-    cells, tile_cells = length // DEEPEST_STRIDE, tile // DEEPEST_STRIDE
     count = -(-(length - overlap) // (tile - overlap))
+    needed = _padded(-(-(length + (count - 1) * overlap) // count))
+    cells, tile_cells = length // DEEPEST_STRIDE, min(tile, needed) // DEEPEST_STRIDE
     starts = [round(i * (cells - tile_cells) / (count - 1)) for i in range(count)]
     stops = [start + tile_cells for start in starts]
     borders = [0, *((a + b) // 2 for a, b in zip(starts[1:], stops, strict=False)), cells]
@@ -162,13 +163,13 @@ class _TiledPhoto:
             for index, stage in enumerate(side.stages):
                 for layer in stage.children():
                     if isinstance(layer, ResidualBlock) and layer.context is not None:
-                        means[layer.context] = self._mean(layers, kept, index >= _KEPT_FROM)
-                        layers = [] if index >= _KEPT_FROM else layers
+                        means[layer.context] = self._mean(layers, kept)
+                        layers = []
                     layers.append(_plain(layer))
                 layers.append(self._injection(index))
         return means
 
-    def _mean(self, layers: list[_Layer], kept: _Kept, keep: bool) -> Tensor:
+    def _mean(self, layers: list[_Layer], kept: _Kept) -> Tensor:
         sums, cells = [], 0
         for number, tile in enumerate(self._tiles):
             features = kept.get(number)
@@ -177,8 +178,7 @@ class _TiledPhoto:
             view = self._view(tile)
             for layer in layers:
                 features = layer(features, view)
-            if keep:
-                kept.put(number, features)
+            kept.put(number, features)
             core = tile.core_of(features)
             sums.append(core.double().sum((2, 3)))
             cells += core.shape[2] * core.shape[3]
@@ -205,7 +205,8 @@ class _TiledPhoto:
 class _Kept:
     """Features of all tiles, in one block of memory: freed in pieces, it would not be given back.
 
-    What is put later must not be larger than what was put first.
+    What is put later must not be larger than what was put first. Kept in half precision, about
+    7 bytes a pixel: only means are taken of what comes out, in which the rounding averages out.
     """
 
     def __init__(self, count: int) -> None:
@@ -216,12 +217,14 @@ class _Kept:
         shape = self._shapes[number]
         if self._memory is None or shape is None:
             return None
-        return self._memory[number, : shape.numel()].view(shape)
+        return self._memory[number, : shape.numel()].view(shape).float()
 
     def put(self, number: int, features: Tensor) -> None:
         if self._memory is None:
-            self._memory = features.new_empty(len(self._shapes), features.numel())
-        self._memory[number, : features.numel()] = features.reshape(-1)
+            self._memory = features.new_empty(
+                len(self._shapes), features.numel(), dtype=torch.float16
+            )
+        self._memory[number, : features.numel()] = features.reshape(-1).clamp(max=_LARGEST)
         self._shapes[number] = features.shape
 
 
