@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from fasa_cli import scanning
+from fasa_cli import regions, rendering, scanning
 from fasa_cli.discovery import discover
 from fasa_cli.errors import OutputError
 from fasa_cli.images import encode_mask, read_image
@@ -398,6 +400,26 @@ def test_a_second_scan_into_the_folder_is_refused() -> None:
 
     predictor.before = scan_too
     assert run(predictor).analysed == 1
+
+
+def test_outputs_take_few_bytes_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside photo, probabilities and mask (8 bytes) no more than an overlay twice, in 8 bits."""
+    size = (1500, 1000)
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    marked = ((rows // 40 % 2) * (columns // 40 % 2) * 200).astype(np.uint8)
+    marked[200:600] = 230  # one region is large
+    Path("photos").mkdir()
+    Image.fromarray(np.dstack([marked] * 3)).save("photos/a.png")
+    for module in (rendering, regions):
+        monkeypatch.setattr(module, "_STRIP_PIXELS", 50_000)
+    tracemalloc.start()
+    try:
+        run(RedPredictor(), probabilities=True, overlay=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lines()[0]["region_count"] > 100
+    assert peak / (size[0] * size[1]) < 16
 
 
 # --- Interruption ---------------------------------------------------------------------------
