@@ -426,7 +426,7 @@ def _rgb_array(image: Image.Image) -> np.ndarray:
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, _ROWS):
         bottom = min(top + _ROWS, height)
-        pixels[top:bottom] = image.crop((0, top, width, bottom))
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
     return pixels
 
 

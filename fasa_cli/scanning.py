@@ -246,7 +246,7 @@ class _Scan:
                     return _failed(source, "too large", "more than 4 GiB; convert it first", "read")
                 if ahead and size > _LARGE_FILE:
                     return _Large(source)
-                data = file.read(_LARGEST_FILE)  # no more, should it be growing
+                data = file.read(size)  # no more, should it be growing
             if settled := self._on_record(source, hashlib.sha256(data).hexdigest()):
                 return settled
             if ahead and declared_pixels(data) > _LARGE_PIXELS:

@@ -233,22 +233,24 @@ class _PhotoMap:
         self._photo = photo
         self._values: Tensor | None = None
         self._stride = 0
-        self._sums: list[Tensor] = []
+        self._sum: Tensor | None = None
 
     def put(self, tile: _Tile, features: Tensor) -> None:
         """Keep the part of the tile's features (1 x C x h x w) for which it answers."""
-        if self._values is None:
+        if self._values is None or self._sum is None:
             self._stride = (tile.rows.stop - tile.rows.start) // features.shape[2]
             height, width = (side // self._stride for side in self._photo)
             self._values = features.new_empty(height, width, features.shape[1], dtype=_KEPT)
+            self._sum = torch.zeros(features.shape[1], dtype=torch.float64)
         covered, core = tile.cells(self._stride), tile.core(self._stride)
         inner = (
             slice(own.start - whole.start, own.stop - whole.start)
             for own, whole in zip(core, covered, strict=True)
         )
         values = features[0].permute(1, 2, 0)[tuple(inner)]
-        self._sums.append(values.double().sum((0, 1)))
-        self._values[core] = values.clamp(-_LARGEST, _LARGEST).to(_KEPT)
+        # In place: small results kept between large ones would hold the memory that those free.
+        self._sum += values.sum((0, 1)).cpu()
+        self._values[core] = values.clamp(-_LARGEST, _LARGEST)
 
     def around(self, tile: _Tile) -> Tensor:
         """All that the tile covers, 1 x C x h x w float32."""
@@ -258,8 +260,9 @@ class _PhotoMap:
     def mean(self) -> Tensor:
         """Over the photo, 1 x C."""
         assert self._values is not None
-        cells = self._values.shape[0] * self._values.shape[1]
-        return (torch.stack(self._sums).sum(0) / cells).float()[None]
+        assert self._sum is not None
+        mean = self._sum / (self._values.shape[0] * self._values.shape[1])
+        return mean.to(self._values.device, torch.float32)[None]
 
 
 def _plain(module: nn.Module) -> _Layer:
