@@ -1,11 +1,10 @@
 """Peak memory of `fasa scan`, against the number of files and against the size of one photo.
 
     python benchmarks/memory.py --files 1000,10000,100000 --megapixels 12,24,100 --out memory.json
-    python benchmarks/memory.py --megapixels 100 --outputs masks,everything
 
-Every figure is the peak resident set of one `fasa scan` in a process of its own; with `everything`
-it also writes probabilities, overlays and a report. Without --weights it uses untrained models,
-which take the same memory: `tiny` for the many files, `compact` for the large photos.
+Every figure is the peak resident set of one `fasa scan` in a process of its own. Without --weights
+it uses untrained models, which take the same memory: `tiny` for the many files, `compact` for the
+large photos.
 """
 
 from __future__ import annotations
@@ -18,21 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 SHAPE = (3, 4)  # height to width, as most cameras have it
-OUTPUTS = ("masks", "everything")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", default="", help="numbers of files, such as 1000,10000")
     parser.add_argument("--megapixels", default="", help="sizes of one photo, such as 12,100")
-    parser.add_argument("--outputs", default=OUTPUTS[0], help=f"of photos: {','.join(OUTPUTS)}")
     parser.add_argument("--weights", type=Path, help="for the photos; default: untrained compact")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     options = parser.parse_args()
@@ -48,11 +44,9 @@ def main() -> None:
             print(line, flush=True)
             figures["files"] += [line]  # type: ignore[operator]
         for size in map(float, filter(None, options.megapixels.split(","))):
-            photo = make_photo(Path(folder), size)
-            for outputs in options.outputs.split(","):
-                line = scan_photo(photo, outputs, options.weights)
-                print(line, flush=True)
-                figures["photos"] += [line]  # type: ignore[operator]
+            line = scan_photo(Path(folder), size, options.weights)
+            print(line, flush=True)
+            figures["photos"] += [line]  # type: ignore[operator]
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -69,7 +63,7 @@ def scan_files(folder: Path, count: int) -> dict[str, object]:
     return {"files": count, **measured(top, folder / f"out-{count}", weights(folder, "tiny"))}
 
 
-def make_photo(folder: Path, megapixels: float) -> Path:
+def scan_photo(folder: Path, megapixels: float, given: Path | None) -> dict[str, object]:
     """One JPEG with shading, texture and noise."""
     scale = (megapixels * 1e6 / (SHAPE[0] * SHAPE[1])) ** 0.5
     height, width = (round(side * scale) for side in SHAPE)
@@ -88,30 +82,21 @@ def make_photo(folder: Path, megapixels: float) -> Path:
         f"cv2.imwrite({str(path)!r}, image, [cv2.IMWRITE_JPEG_QUALITY, 90])\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-    return path
-
-
-def scan_photo(photo: Path, outputs: str, given: Path | None) -> dict[str, object]:
-    """One large photo; what `outputs` may be, OUTPUTS names."""
-    out = photo.with_name(f"{photo.stem}-{outputs}")
-    more = ["--probabilities", "--overlay", "--report", f"{out}.html"]
-    model = given or weights(photo.parent, "compact")
-    figures = measured(photo, out, model, more if outputs == "everything" else ())
+    out = folder / f"out-{megapixels:g}"
+    figures = measured(path, out, given or weights(folder, "compact"))
     record = json.loads((out / "_fasa" / "results.jsonl").read_text())
-    width, height = record["display_size"]
     return {
-        "megapixels": round(height * width / 1e6, 1),
-        "size": [width, height],
-        "outputs": outputs,
+        "megapixels": height * width / 1e6,
+        "size": record["display_size"],
         "warnings": record["warnings"],
         **figures,
     }
 
 
-def measured(source: Path, out: Path, model: Path, more: Sequence[str] = ()) -> dict[str, object]:
+def measured(source: Path, out: Path, model: Path) -> dict[str, object]:
     """Scan in another process: its peak memory in MB and its time."""
     command = [sys.executable, "-m", "fasa_cli", "scan", str(source), "--out", str(out)]
-    command += ["--weights", str(model), "--device", "cpu", *more]
+    command += ["--weights", str(model), "--device", "cpu"]
     start = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
