@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fasa_cli.environment import give_memory_back
 from fasa_cli.model.backbones import ResidualBlock, ResidualSide
 from fasa_cli.model.fasa import DEEPEST_STRIDE, Fasa
 from fasa_cli.model.view import View
@@ -133,6 +134,8 @@ class _TiledPhoto:
                 top, left = rows.first - rows.start, columns.first - columns.start
                 core = torch.sigmoid(self._logits(tile, deep).float())[0, 0, top:, left:]
                 part[:] = core[: part.shape[0], : part.shape[1]].cpu().numpy()
+                del core
+                give_memory_back()
         return answer, len(self._tiles)
 
     def _logits(self, tile: _Tile, deep: list[_PhotoMap]) -> Tensor:
@@ -201,6 +204,8 @@ class _TiledPhoto:
             for layer in layers:
                 features = layer(features, view)
             made.put(tile, features)
+        del features
+        give_memory_back()
         return made
 
     @contextmanager
