@@ -233,7 +233,7 @@ def _check_size(size: tuple[int, int], max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
         raise ImageError(
             f"{name}: declares {width} x {height} pixels, more than the limit of {max_pixels}; "
-            "if you trust the file, cut it into parts or scale it down first"
+            "if you trust the file, scale it down first or cut it into parts"
         )
 
 
