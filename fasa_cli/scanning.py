@@ -336,7 +336,7 @@ class _Scan:
         listed = with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask)
         kinds = self._options.outputs
         outputs = {kind: item.source.name + OUTPUT_SUFFIXES[kind] for kind in kinds}
-        # All of them before any is written; the overlay, which takes most memory, before the others.
+        # All of them before any is written; the overlay, which takes most memory, comes first.
         encoded = {kind: encoders[kind]() for kind in reversed(kinds)}
         hashes = {kind: self._run.write_output(outputs[kind], encoded[kind]) for kind in kinds}
         return ScanRecord(
