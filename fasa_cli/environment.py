@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
+import sys
 from contextlib import suppress
 from importlib import metadata
 from typing import Any
@@ -31,3 +33,13 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "libraries": versions,
     }
+
+
+def give_memory_back() -> None:
+    """Return to the system what is freed already, but held for the next allocation.
+
+    After large arrays that is hundreds of megabytes. Does nothing where the C library has no such
+    call (only glibc has it).
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)

@@ -14,9 +14,11 @@ import json
 import os
 import re
 import shlex
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from html import escape
@@ -50,6 +52,7 @@ _PREVIEW_OUTLINES, _THUMBNAIL_OUTLINES = 24_000, 3_000  # characters per photo
 _SMALL_SIDE = 256  # pixels; about what the model was trained on
 _STRONG_COMPRESSION = 75  # JPEG quality; below it fine traces of editing are mostly gone
 _THREADS = min(4, os.cpu_count() or 1)
+_LARGE_PIXELS = 12_600_000
 _CHUNK = 16  # photos in hand at once
 _TEMPLATE = Path(__file__).parent / "html"
 
@@ -127,6 +130,7 @@ class _Page:
         self._bytes = 0
         self._preview_bytes = 0.0
         self._is_full = False
+        self._one_large = threading.Lock()  # several at once would fill the memory
         self._photo_count = self._marked = self._failure_count = 0
         self._thumbnails = self._previews = self._unreadable = 0
         self._photos: list[dict[str, Any]] = []
@@ -208,6 +212,11 @@ class _Page:
         return "preview" if fits and self._previews + offset < self._most_previews else "thumbnail"
 
     def _prepare(self, record: ScanRecord, wanted: str) -> _Prepared:
+        width, height = record.display_size
+        with self._one_large if width * height > _LARGE_PIXELS else nullcontext():
+            return self._with_pictures(record, wanted)
+
+    def _with_pictures(self, record: ScanRecord, wanted: str) -> _Prepared:
         try:
             if wanted == "nothing":
                 return _Prepared(record)

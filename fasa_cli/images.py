@@ -235,7 +235,7 @@ def _check_size(size: tuple[int, int], max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
         raise ImageError(
             f"{name}: declares {width} x {height} pixels, more than the limit of {max_pixels}; "
-            "if you trust the file, scale it down first or raise the limit"
+            "if you trust the file, scale it down first or cut it into parts"
         )
 
 
@@ -417,6 +417,8 @@ def _count_frames(image: Image.Image, notes: list[str]) -> int:
 
 # --- Modes to RGB ---------------------------------------------------------------------------
 
+_ROWS = 256  # of a photo that are converted at a time
+
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
     """Decoded pixels of any Pillow mode as H x W x 3 uint8 RGB, by the rules of decode_image."""
@@ -429,7 +431,17 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
         image = _convert_by_profiles(image, ImageCms.createProfile("LAB"))
     elif image.mode == "La" or image.has_transparency_data:
         image = _without_alpha(image, notes)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return _rgb_array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _rgb_array(image: Image.Image) -> np.ndarray:
+    """The same as np.array, which would hold a large photo twice more on the way."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
 
 
 def _without_alpha(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -577,7 +589,9 @@ def encode_mask(mask: np.ndarray) -> bytes:
     """Encode an H x W bool mask as 8-bit PNG: 0 unmarked, 255 marked."""
     if mask.dtype != bool:
         raise ValueError(f"a mask is bool, not {mask.dtype}")
-    return encode_png(mask.astype(np.uint8) * np.uint8(255))
+    levels = mask.astype(np.uint8)
+    levels *= 255
+    return encode_png(levels)
 
 
 def encode_probabilities(probabilities: np.ndarray) -> bytes:

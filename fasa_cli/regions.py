@@ -28,8 +28,9 @@ def find_regions(
     if not marked.any():
         return ()
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        marked.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S
+        marked.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
     )
+    del marked  # each byte a pixel counts in a large photo
     boxes, areas = stats[1:, :4], stats[1:, cv2.CC_STAT_AREA]
     means, peaks = _scores(labels, probabilities, areas)
     # No two regions share a box (they would have to cross), so the order is complete.
@@ -70,11 +71,12 @@ def with_shapes(regions: Iterable[Region], mask: np.ndarray) -> tuple[Region, ..
     shaped = []
     for region in regions:
         x, y, width, height = region.box
-        crop = np.ascontiguousarray(mask[y : y + height, x : x + width]).astype(np.uint8)
+        crop = np.ascontiguousarray(mask[y : y + height, x : x + width]).view(np.uint8)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(crop, connectivity=8)
         # What else reaches into the box cannot span it without touching the region.
         whole = (stats[1:, :4] == (0, 0, width, height)).all(axis=1)
         own = labels == 1 + int(whole.argmax())
+        del crop, labels
         shaped.append(replace(region, rle=encode_rle(own, (x, y), mask.shape[:2])))
     return tuple(shaped)
 
@@ -86,13 +88,13 @@ def encode_rle(crop: np.ndarray, corner: tuple[int, int], size: tuple[int, ...])
     """
     image_height, image_width = size
     (x, y), (height, width) = corner, crop.shape
-    columns = np.zeros((width, height + 2), np.int8)
-    columns[:, 1:-1] = crop.T
-    steps = np.diff(columns, axis=1)
-    in_column, starts = np.nonzero(steps == 1)
-    _, ends = np.nonzero(steps == -1)
-    offsets = (x + in_column) * image_height + y
-    starts, ends = starts + offsets, ends + offsets
+    step = max(1, _STRIP_PIXELS // height)
+    runs = []
+    for left in range(0, width, step):
+        columns, tops, bottoms = _runs(np.ascontiguousarray(crop[:, left : left + step].T))
+        offsets = (x + left + columns) * image_height + y
+        runs.append((tops + offsets, bottoms + offsets))
+    starts, ends = np.concatenate(runs, axis=1)
     # A run that ends at the bottom of a column goes on at the top of the next.
     joined = starts[1:] == ends[:-1]
     starts = starts[np.concatenate(([True], ~joined))[: len(starts)]]

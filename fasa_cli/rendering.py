@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -39,7 +41,9 @@ def overlay(
 
     See `blend` and `contour` for the inputs and the look.
     """
-    return contour(blend(image, probabilities, alpha, colormap), probabilities > threshold)
+    drawn = blend(image, probabilities, alpha, colormap)
+    _outline(drawn, probabilities > threshold)
+    return drawn
 
 
 def blend(
@@ -52,9 +56,7 @@ def blend(
     """
     _check_sizes(image, probabilities)
     blended = np.empty(image.shape, np.uint8)
-    step = max(1, _STRIP_PIXELS // image.shape[1])
-    for top in range(0, len(image), step):  # in strips: what follows takes 17 bytes a pixel
-        rows = slice(top, top + step)
+    for rows in _strips(image):  # what follows takes 17 bytes a pixel
         opacity = np.float32(alpha) * probabilities[rows].astype(np.float32)
         photo = np.ascontiguousarray(image[rows])
         heat = heat_map(probabilities[rows], colormap)
@@ -65,11 +67,8 @@ def blend(
 def contour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Draw a white line with a dark rim along the inner edge of an H x W bool mask on an image."""
     _check_sizes(image, mask)
-    edge = _inner_edge(mask)
-    radius = max(edge.shape) // 1000  # a line of 1 pixel, of 9 pixels on a 4000 pixel photo
     drawn = image.copy()
-    drawn[_thickened(edge, 2 * radius + 1)] = _DARK
-    drawn[_thickened(edge, radius)] = _WHITE
+    _outline(drawn, mask)
     return drawn
 
 
@@ -118,6 +117,28 @@ def with_scale(picture: np.ndarray, threshold: float, colormap: str = "viridis")
 def _check_sizes(image: np.ndarray, other: np.ndarray) -> None:
     if image.shape[:2] != other.shape[:2]:
         raise ValueError(f"image {image.shape[:2]} and map {other.shape[:2]} differ in size")
+
+
+def _strips(image: np.ndarray) -> Iterator[slice]:
+    """The rows of an image, some at a time: of a large one, temporary arrays are then small."""
+    step = max(1, _STRIP_PIXELS // image.shape[1])
+    for top in range(0, len(image), step):
+        yield slice(top, min(top + step, len(image)))
+
+
+def _outline(picture: np.ndarray, mask: np.ndarray) -> None:
+    """Draw what `contour` promises on H x W x 3 uint8 itself."""
+    radius = max(mask.shape) // 1000  # a line of 1 pixel, of 9 pixels on a 4000 pixel photo
+    rim = 2 * radius + 1
+    for rows in _strips(mask):
+        # One row more than the rim reaches, since the edge of what is cut out is none of the mask.
+        first = max(0, rows.start - rim - 1)
+        edge = _inner_edge(mask[first : rows.stop + rim + 1])
+        if not edge.any():
+            continue
+        own = slice(rows.start - first, rows.stop - first)
+        picture[rows][_thickened(edge, rim)[own]] = _DARK
+        picture[rows][_thickened(edge, radius)[own]] = _WHITE
 
 
 def _inner_edge(mask: np.ndarray) -> np.ndarray:

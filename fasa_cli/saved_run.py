@@ -156,8 +156,9 @@ class SavedRun:
         """
         if "probabilities" not in record.outputs:
             return None
-        levels = self._read_output(record, "probabilities")
-        return levels.astype(np.float32) / np.float32(65535)
+        probabilities = self._read_output(record, "probabilities").astype(np.float32)
+        probabilities /= np.float32(65535)
+        return probabilities
 
     def read_mask(self, record: ScanRecord) -> np.ndarray:
         """H x W bool, as the scan wrote it.

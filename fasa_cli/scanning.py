@@ -120,8 +120,8 @@ def scan(
     """Analyse what was discovered, write outputs and the run folder, and go on where one stopped.
 
     `report` is called in the order of the inputs, once for each that was analysed (or had been)
-    and each that failed. The first SIGINT or SIGTERM lets the images in hand be finished; the
-    summary's status is then "interrupted".
+    and each that failed. The first SIGINT or SIGTERM breaks the model off and lets what is analysed
+    be written; the summary's status is then "interrupted".
 
     Raises:
         OutputError: the output folder cannot be used, or no longer be written.
@@ -142,10 +142,10 @@ def scan(
     )
     with (
         open_run(options.out, identity, targets, options.overwrite) as run,
-        _interruption() as interrupted,
+        _Interruption().handling_signals() as interruption,
     ):
         description = _describe(predictor, identity, options, argv)
-        return _Scan(predictor, discovery, options, run, description, report, interrupted).run()
+        return _Scan(predictor, discovery, options, run, description, report, interruption).run()
 
 
 # --- The pipeline ---------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class _Scan:
         run: RunFolder,
         description: Mapping[str, Any],
         report: Callable[[Outcome], None],
-        interrupted: threading.Event,
+        interruption: _Interruption,
     ) -> None:
         self._predictor = predictor
         self._discovery = discovery
@@ -199,7 +199,7 @@ class _Scan:
         self._run = run
         self._description = description
         self._report = report
-        self._interrupted = interrupted
+        self._interruption = interruption
         self._started = time.perf_counter()
         self._analysed = self._reused = 0
         self._failed: Counter[str] = Counter()
@@ -225,13 +225,14 @@ class _Scan:
         with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
             loaded = _in_order(readers, self._load, self._discovery.sources, ahead)
             writing: deque[Future[_Settled]] = deque()
-            for batch in _batches(loaded, self._options.batch):
-                writing.extend(writers.submit(self._write, item) for item in self._predict(batch))
-                large = isinstance(batch[0], _Large)
-                while writing and (large or len(writing) > ahead or writing[0].done()):
-                    self._settle(writing.popleft().result())
-                if self._interrupted.is_set():
-                    break
+            with suppress(_Stopped):
+                for batch in _batches(loaded, self._options.batch):
+                    with self._interruption.at_once():
+                        predicted = self._predict(batch)
+                    writing.extend(writers.submit(self._write, item) for item in predicted)
+                    large = isinstance(batch[0], _Large)
+                    while writing and (large or len(writing) > ahead or writing[0].done()):
+                        self._settle(writing.popleft().result())
             for done in writing:
                 self._settle(done.result())
 
@@ -245,7 +246,7 @@ class _Scan:
                     return _failed(source, "too large", "more than 4 GiB; convert it first", "read")
                 if ahead and size > _LARGE_FILE:
                     return _Large(source)
-                data = file.read(_LARGEST_FILE)  # no more, should it be growing
+                data = file.read(size)  # no more, should it be growing
             sha256 = hashlib.sha256(data).hexdigest()
             if settled := self._on_record(source, sha256):
                 return settled
@@ -332,11 +333,13 @@ class _Scan:
             "probabilities": lambda: encode_probabilities(probabilities),
             "overlay": lambda: encode_jpeg(overlay(item.image.pixels, probabilities, threshold)),
         }
+        regions = find_regions(probabilities, threshold)
+        listed = with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask)
         kinds = self._options.outputs
         outputs = {kind: item.source.name + OUTPUT_SUFFIXES[kind] for kind in kinds}
-        encoded = {kind: encoders[kind]() for kind in kinds}  # all of them before any is written
+        # All of them before any is written; the overlay, which takes most memory, comes first.
+        encoded = {kind: encoders[kind]() for kind in reversed(kinds)}
         hashes = {kind: self._run.write_output(outputs[kind], encoded[kind]) for kind in kinds}
-        regions = find_regions(probabilities, threshold)
         return ScanRecord(
             schema_version=SCHEMA_VERSION,
             path=item.source.path,
@@ -351,7 +354,7 @@ class _Scan:
             score_max=round(float(item.prediction.score), 6),
             area_fraction=round(float(mask.mean()), 6),
             region_count=len(regions),
-            regions=with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask),
+            regions=listed,
             warnings=_warnings(item),
             outputs=outputs,
             outputs_sha256=hashes,
@@ -478,27 +481,51 @@ def _batches(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
         yield from filter(None, (batch[start:],))
 
 
-@contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second raises KeyboardInterrupt."""
-    interrupted = threading.Event()
+class _Stopped(BaseException):
+    """Work in hand is given up: nobody who handles errors shall take it for one."""
 
-    def interrupt(number: int, frame: Any) -> None:
-        if interrupted.is_set():
+
+class _Interruption:
+    """The first SIGINT or SIGTERM asks to stop, the second raises KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._at_once = False
+
+    @contextmanager
+    def handling_signals(self) -> Iterator[_Interruption]:
+        if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+            yield self
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._handle) for number in signals}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What the main thread does within writes nothing, and may take a minute: break it off.
+
+        Raises:
+            _Stopped: a signal came, before or meanwhile.
+        """
+        self._at_once = True
+        try:
+            if self._asked.is_set():
+                raise _Stopped
+            yield
+        finally:
+            self._at_once = False
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self._asked.is_set():
             raise KeyboardInterrupt
-        interrupted.set()
-
-    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
-        yield interrupted
-        return
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        self._asked.set()
+        if self._at_once:
+            raise _Stopped
 
 
 # --- What run.json says ---------------------------------------------------------------------

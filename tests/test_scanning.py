@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import threading
+import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from fasa_cli import scanning
+from fasa_cli import regions, rendering, scanning
 from fasa_cli.discovery import discover
 from fasa_cli.errors import OutputError
-from fasa_cli.images import read_image
+from fasa_cli.images import encode_mask, read_image
 from fasa_cli.results import Failure, Prediction
 from fasa_cli.scanning import Outcome, ScanOptions, ScanSummary, scan
 from tests.conftest import RedPredictor, write_photo
@@ -399,6 +402,26 @@ def test_a_second_scan_into_the_folder_is_refused() -> None:
     assert run(predictor).analysed == 1
 
 
+def test_outputs_take_few_bytes_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside photo, probabilities and mask (8 bytes) no more than an overlay twice, in 8 bits."""
+    size = (1500, 1000)
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    marked = ((rows // 40 % 2) * (columns // 40 % 2) * 200).astype(np.uint8)
+    marked[200:600] = 230  # one region is large
+    Path("photos").mkdir()
+    Image.fromarray(np.dstack([marked] * 3)).save("photos/a.png")
+    for module in (rendering, regions):
+        monkeypatch.setattr(module, "_STRIP_PIXELS", 50_000)
+    tracemalloc.start()
+    try:
+        run(RedPredictor(), probabilities=True, overlay=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lines()[0]["region_count"] > 100
+    assert peak / (size[0] * size[1]) < 16
+
+
 # --- Interruption ---------------------------------------------------------------------------
 
 
@@ -415,12 +438,12 @@ def test_an_interrupted_scan_keeps_what_it_has_and_goes_on(number: signal.Signal
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     summary = run(predictor)
     assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 3, 17)
+    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 2, 18)
     assert run_json()["status"] == "interrupted"
-    assert len(lines()) == 3
+    assert len(lines()) == 2
     predictor = RedPredictor()
     summary = run(predictor)
-    assert (summary.status, summary.reused, predictor.images) == ("complete", 3, 17)
+    assert (summary.status, summary.reused, predictor.images) == ("complete", 2, 18)
     assert [record["name"] for record in lines()] == [f"{index:02}.jpg" for index in range(20)]
 
 
@@ -428,12 +451,55 @@ def test_an_interrupted_rerun_keeps_the_records_it_did_not_reach() -> None:
     photos(*(f"{index}.jpg" for index in range(4)))
     run(RedPredictor())
     write_photo(Path("photos/0.jpg"), seed=50)
+    write_photo(Path("photos/1.jpg"), seed=51)
     predictor = RedPredictor()
-    predictor.before = lambda images: signal.raise_signal(signal.SIGINT)
+
+    def interrupt(images: Sequence[np.ndarray]) -> None:
+        if predictor.calls == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    predictor.before = interrupt
     summary = run(predictor)
     assert (summary.status, summary.analysed, summary.kept) == ("interrupted", 1, 0)
     assert [record["name"] for record in lines()] == [f"{index}.jpg" for index in range(4)]
-    assert run(RedPredictor()).reused == 4
+    assert run(RedPredictor()).reused == 3
+
+
+def test_a_long_photo_is_given_up_at_once() -> None:
+    photos("a.jpg", "b.jpg")
+    predictor = RedPredictor()
+
+    def interrupt(images: Sequence[np.ndarray]) -> None:
+        if predictor.calls == 2:
+            threading.Timer(0.2, signal.raise_signal, (signal.SIGTERM,)).start()
+            for _ in range(1000):
+                time.sleep(0.01)
+
+    predictor.before = interrupt
+    start = time.monotonic()
+    summary = run(predictor, probabilities=True, overlay=True)
+    assert time.monotonic() - start < 5
+    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 1, 1)
+    assert not list(Path("masks").rglob("b.jpg*"))
+    assert run(RedPredictor(), probabilities=True, overlay=True).reused == 1
+
+
+def test_what_is_analysed_when_interrupted_is_still_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos("a.jpg", "b.jpg")
+
+    def interrupt(mask: np.ndarray) -> bytes:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the main thread is told
+        return encode_mask(mask)
+
+    monkeypatch.setattr(scanning, "encode_mask", interrupt)
+    predictor = RedPredictor()
+    predictor.before = lambda images: time.sleep(0.3 * (predictor.calls - 1))
+    summary = run(predictor, probabilities=True)
+    assert (summary.status, summary.analysed, summary.remaining) == ("interrupted", 1, 1)
+    assert Path("masks/a.jpg.prob.png").exists()
 
 
 def test_a_reader_who_leaves_ends_the_scan_in_order() -> None:

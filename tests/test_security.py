@@ -38,11 +38,11 @@ CODE = ("pickle.find_class",)
 FLOORS = {
     "pillow": (12, 3),  # heap writes in paste, crop and colour transforms, bombs (CVE-2026-59199..)
     "opencv-python": (4, 12),  # heap write from a crafted JPEG (CVE-2025-53644)
-    "torch": (2, 6),  # torch.load runs code even with weights_only (CVE-2025-32434); never called
+    "torch": (2, 10),  # torch.load with weights_only (CVE-2026-24747), which is never called
     "tqdm": (4, 66, 3),  # CVE-2024-34062
     "pydantic": (2, 4),  # CVE-2024-3772
     "pyyaml": (5, 4),  # CVE-2020-14343
-    "pyarrow": (14, 0, 1),  # CVE-2023-47248
+    "pyarrow": (23, 0, 1),  # CVE-2026-25087
     "numpy": (1, 22),  # CVE-2021-41496
 }
 

@@ -85,16 +85,8 @@ class Fasa(nn.Module):
         patch_logits = None if semantic_map is None else self.prototypes(semantic_map)  # Eq. 4
         side_input = self.side_input(image)  # Eq. 1: B x 9 x H x W
         stages = self._stages(side_input, semantic_map, view)  # Eq. 5
-        if self.config.includes("full"):
-            logits = self.decoder(stages, self.prototypes.fake_prototype, side_input)  # Eqs. 6-7
-        elif self.config.variant == "psa" and semantic_map is not None:
-            if view:
-                size = (stages[0].shape[-2], stages[0].shape[-1])
-                semantic_map = view.part_of(semantic_map, size)
-            logits = self.simple_decoder([*stages, semantic_map])
-        else:
-            logits = self.simple_decoder(stages)
-        return FasaOutput(self._to_image_size(logits, side_input, image), patch_logits)  # Eq. 8
+        logits = self.decode(stages, side_input, semantic_map, view)  # Eqs. 6-7
+        return FasaOutput(self.to_image_size(logits, side_input, image), patch_logits)  # Eq. 8
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) at which the side backbone sees an image of this size."""
@@ -147,7 +139,25 @@ class Fasa(nn.Module):
         size = (features.shape[-2], features.shape[-1])
         return features + self.adapters[index](semantic_map, size, view)
 
-    def _to_image_size(self, logits: Tensor, side_input: Tensor, image: Tensor) -> Tensor:
+    def decode(
+        self,
+        stages: list[Tensor],
+        side_input: Tensor,
+        semantic_map: Tensor | None,
+        view: View | None = None,
+    ) -> Tensor:
+        """Aligned stages, B x C_s x h_s x w_s -> logits at the finest one's grid (Eqs. 6-7)."""
+        if self.config.includes("full"):
+            return self.decoder(stages, self.prototypes.fake_prototype, side_input)
+        if self.config.variant != "psa" or semantic_map is None:
+            return self.simple_decoder(stages)
+        if view:
+            size = (stages[0].shape[-2], stages[0].shape[-1])
+            semantic_map = view.part_of(semantic_map, size)
+        return self.simple_decoder([*stages, semantic_map])
+
+    def to_image_size(self, logits: Tensor, side_input: Tensor, image: Tensor) -> Tensor:
+        """Logits of any grid over the padded `side_input` -> B x 1 x H x W, as `image` (Eq. 8)."""
         logits = F.interpolate(
             logits.float(), side_input.shape[-2:], mode="bilinear", align_corners=False
         )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from fasa_cli.config import TINY
 from fasa_cli.model.fasa import Fasa
-from fasa_cli.model.tiling import localise_in_tiles, spans, to_unit_range
+from fasa_cli.model.tiling import OVERLAP, localise_in_tiles, spans, to_unit_range
 from fasa_cli.model.view import View
 
 
@@ -49,7 +49,7 @@ def test_spans_cover_every_pixel_once_with_room_around(length: int) -> None:
     assert (found[0].start, found[-1].stop, found[-1].last) == (0, padded, padded)
     for span in found:
         assert span.start % 32 == span.stop % 32 == span.first % 32 == 0
-        assert span.stop - span.start == min(256, padded)
+        assert span.stop - span.start == found[0].stop <= min(256, padded)
         assert span.start == 0 or span.first - span.start >= 32
         assert span.stop == padded or span.stop - span.last >= 0
     for left, right in pairwise(found):
@@ -71,15 +71,15 @@ def test_a_tiles_part_is_a_crop_of_the_resized_whole(stride: int) -> None:
 @pytest.mark.parametrize("variant", ["full", "psa", "baseline"])
 @pytest.mark.parametrize("size", [(390, 800), (801, 333)])
 def test_tiles_give_the_whole_photos_answer(variant: str, size: tuple[int, int]) -> None:
-    """The wide overlap hides all that a border does; the other most of it, in any model."""
+    """Also where the overlap is most of a tile or little of it, and for any model."""
     made, pixels = model(variant), photo(*size)
     expected = whole(made, pixels)
     assert np.ptp(expected) > 0.05  # something to get wrong
-    for tile, overlap, tolerance in ((512, 384, 5e-4), (384, 256, 0.02)):
+    for tile, overlap in ((512, 384), (320, OVERLAP)):
         tiled, count = localise_in_tiles(made, pixels, tile, overlap)
         assert count >= 3
         assert (tiled.dtype, tiled.shape) == (np.float32, size)
-        np.testing.assert_allclose(tiled, expected, atol=tolerance)
+        np.testing.assert_allclose(tiled, expected, atol=5e-4)
 
 
 def test_tiles_on_their_own_would_not() -> None:
@@ -93,7 +93,7 @@ def test_what_fits_is_one_tile_and_the_very_answer() -> None:
     made, pixels = model(), photo(70, 90)
     tiled, count = localise_in_tiles(made, pixels)
     assert count == 1
-    np.testing.assert_allclose(tiled, whole(made, pixels), atol=1e-5)
+    np.testing.assert_allclose(tiled, whole(made, pixels), atol=1e-4)
 
 
 def test_the_model_is_left_as_it_was() -> None:
