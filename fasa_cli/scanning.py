@@ -132,6 +132,7 @@ def scan(
         "config": {
             "threshold": options.threshold,
             "deterministic": options.deterministic,
+            "precision": predictor.precision,
             "model": predictor.config.model_dump(mode="json"),
         },
     }

@@ -115,6 +115,19 @@ def test_one_image_that_does_not_fit_is_an_error(predictor):
         Predictor(TightMemory(predictor.model, most=0), "cpu").predict(photo(32, 32))
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "tiles"])
+def test_bfloat16_answers_nearly_the_same(predictor, monkeypatch, whole):
+    if not whole:
+        monkeypatch.setattr("fasa_cli.predictor.LARGEST_WHOLE_PIXELS", 64 * 64)
+    native = Fasa(TINY.model_copy(update={"input_size": None}))
+    image = photo(96, 80)
+    exact = Predictor(native, "cpu").predict(image)
+    fast = Predictor(native, "cpu", precision="bfloat16").predict(image)
+    assert fast.probabilities.dtype == np.float32
+    assert (fast.probabilities != exact.probabilities).any()
+    np.testing.assert_allclose(fast.probabilities, exact.probabilities, atol=0.05)
+
+
 def test_weights_are_identified(tiny_weights):
     loaded = Predictor.from_checkpoint(tiny_weights, "cpu")
     assert loaded.weights.path == tiny_weights

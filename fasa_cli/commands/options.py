@@ -19,6 +19,7 @@ LAYOUTS = (
     "json, balanced, list, parquet"
 )
 PROTOCOLS = ("native", "benco", "opensdi")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def parse_range(text: str, default: int | Sequence[int]) -> tuple[int, ...]:
@@ -64,6 +65,12 @@ def _check_device(name: str) -> str:
     return name
 
 
+def _check_precision(name: str) -> str:
+    if name not in PRECISIONS:
+        raise typer.BadParameter(f"no precision {name!r}; there are {', '.join(PRECISIONS)}")
+    return name
+
+
 Weights = Annotated[
     Path | None,
     typer.Option(
@@ -88,6 +95,15 @@ Device = Annotated[
         metavar="auto|cuda|cuda:N|mps|cpu",
         callback=_check_device,
         help="Where the model runs; auto takes cuda, then mps, then cpu.",
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="|".join(PRECISIONS),
+        callback=_check_precision,
+        help="bfloat16 is faster on GPUs and on CPUs with units for it; scores move by up to 0.04.",
     ),
 ]
 Layout = Annotated[

@@ -10,7 +10,14 @@ import typer
 
 from fasa_cli.commands.display import NOT_A_VERDICT, Progress, Ranking, by_kind, printable, say
 from fasa_cli.commands.html import check_report, write_report
-from fasa_cli.commands.options import Device, EncoderWeights, Redact, Threshold, Weights
+from fasa_cli.commands.options import (
+    Device,
+    EncoderWeights,
+    Precision,
+    Redact,
+    Threshold,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from fasa_cli.discovery import Discovery
@@ -78,6 +85,7 @@ def scan(
     fail_on: FailOn = None,
     overwrite: Overwrite = False,
     deterministic: Deterministic = False,
+    precision: Precision = "float32",
     top: Top = 0,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
@@ -102,7 +110,8 @@ def scan(
     if deterministic:
         be_deterministic()
         batch = 1  # the answer may depend on its neighbours in the last bit
-    predictor = Predictor.from_checkpoint(weights or shipped_weights(), device, encoder_weights)
+    path = weights or shipped_weights()
+    predictor = Predictor.from_checkpoint(path, device, encoder_weights, precision)
     preset, sha256 = predictor.weights.preset, predictor.weights.sha256
     say(f"{len(found.sources)} images; weights {preset} {sha256[:12]} on {predictor.device}")
     batch = batch or (8 if predictor.device.type == "cuda" else 1)

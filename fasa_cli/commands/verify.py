@@ -70,10 +70,13 @@ def _rerun(
     from fasa_cli.custody import rerun
     from fasa_cli.predictor import Predictor, be_deterministic
 
-    if saved.description["config"].get("deterministic"):
+    config = saved.description["config"]
+    if config.get("deterministic"):
         be_deterministic()
     path = weights or saved.weights_path or shipped_weights()
-    predictor = Predictor.from_checkpoint(path, device, encoder_weights)
+    predictor = Predictor.from_checkpoint(
+        path, device, encoder_weights, config.get("precision", "float32")
+    )
     with Progress(min(count, saved.count_records()), "photos again") as progress:
         return rerun(saved, predictor, count, tolerance, progress.advance)
 

@@ -87,6 +87,19 @@ def test_bundle_packs_and_does_not_replace(run: Path) -> None:
         assert {"originals/a.jpg", "report.html"} <= set(archive.namelist())
 
 
+def test_another_precision_is_another_configuration_and_is_verified_in_it(
+    run: Path, tiny_weights: Path
+) -> None:
+    command = ["scan", "photos", "--weights", str(tiny_weights), "--device", "cpu"]
+    result = fasa(*command, "--precision", "bfloat16")
+    assert result.exit_code == 1
+    assert "config.precision was float32, is bfloat16" in result.stderr
+    assert fasa(*command, "--precision", "bfloat16", "--prob", "--out", "fast").exit_code == 0
+    result = fasa("verify", "fast", "--rerun", "2", "--tolerance", "0.00002")
+    assert result.exit_code == 0, result.stderr
+    assert fasa(*command, "--precision", "int8").exit_code == 2
+
+
 def test_a_deterministic_scan_is_another_configuration(run: Path, tiny_weights: Path) -> None:
     import torch
 
