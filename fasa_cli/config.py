@@ -91,6 +91,7 @@ class ModelConfig(_Section):
     encoder: EncoderConfig = EncoderConfig()
     side: SideConfig = SideConfig()
     decoder: DecoderConfig = DecoderConfig()
+    copies: bool = False  # Ours: also mark what is there twice (copies.py); on in `compact`
 
     def includes(self, part: Variant) -> bool:
         """Whether this variant holds `part`; each of Table 4's rows holds those above it."""
@@ -186,6 +187,7 @@ COMPACT = ModelConfig(
         context=True,
     ),
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),
+    copies=True,
 )
 
 # Ours: for tests; it has every part and trains a step in milliseconds.

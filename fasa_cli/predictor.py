@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ import torch
 
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig
+from fasa_cli.copies import Finding, find_copies, mark
 from fasa_cli.errors import DeviceError
 from fasa_cli.model.fasa import Fasa, image_score
 from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
@@ -25,6 +27,7 @@ from fasa_cli.results import Prediction
 # the 12 megapixels of a phone; a larger one in tiles (model/tiling.py).
 LARGEST_WHOLE_PIXELS = 12_600_000
 LARGEST_WHOLE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
+_THREADS = os.cpu_count() or 1  # that look for copies while the model runs
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +72,10 @@ class Predictor:
         device: str = "auto",
         encoder_weights: str | None = None,
         precision: str = "float32",
+        copies: bool | None = None,
     ) -> Predictor:
-        """
+        """`copies` says whether to look for what is there twice; None: as the checkpoint says.
+
         Raises:
             CheckpointError: the weights cannot be used; the message says why.
             DeviceError: `device` is asked for and not there.
@@ -78,6 +83,8 @@ class Predictor:
         resolve_device(device)  # the cheaper refusal first
         checkpoint = read_checkpoint(path)
         model = build_model(checkpoint, encoder_weights)
+        if copies is not None:
+            model.config = model.config.model_copy(update={"copies": copies})
         predictor = cls(model, device, path, checkpoint.sha256, precision)
         speed_up(predictor.model)
         return predictor
@@ -101,10 +108,16 @@ class Predictor:
         for index, image in enumerate(images):
             groups.setdefault(image.shape, []).append(index)
         predictions: dict[int, Prediction] = {}
-        for indices in groups.values():
-            group = self._predict_equal([images[index] for index in indices])
-            predictions.update(zip(indices, group, strict=True))
-        return [predictions[index] for index in range(len(images))]
+        with ThreadPoolExecutor(_THREADS) as threads:
+            searched = images if self.config.copies else ()
+            found = [threads.submit(find_copies, image) for image in searched]
+            for indices in groups.values():
+                group = self._predict_equal([images[index] for index in indices])
+                predictions.update(zip(indices, group, strict=True))
+        answers = [predictions[index] for index in range(len(images))]
+        if not found:
+            return answers
+        return [_marked(answer, one.result()) for answer, one in zip(answers, found, strict=True)]
 
     def _predict_equal(self, images: list[np.ndarray]) -> list[Prediction]:
         if self.config.input_size is None and not _fits(images[0]):
@@ -200,6 +213,16 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in ("cuda", "mps", "cpu"):
         raise DeviceError(f"{name}: no such device; use auto, cuda, cuda:N, mps or cpu")
     return device
+
+
+def _marked(prediction: Prediction, findings: list[Finding]) -> Prediction:
+    """The prediction with what is there twice marked too."""
+    if not findings:
+        return prediction
+    probabilities = prediction.probabilities
+    mark(probabilities, findings)
+    copies = tuple(finding.copy for finding in findings)
+    return replace(prediction, score=float(probabilities.max()), copies=copies)
 
 
 def _fits(image: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fasa_cli.errors import OutputError
-from fasa_cli.results import Failure, Region, Rle, ScanRecord, Skipped
+from fasa_cli.results import Copy, Failure, Region, Rle, ScanRecord, Skipped
 
 SCHEMA_VERSION = 1  # of results.jsonl and run.json; raised when a field changes its meaning
 
@@ -43,6 +43,7 @@ def parse_record(line: str | bytes) -> ScanRecord:
         for key in ("stored_size", "display_size", "effective_size", "warnings"):
             values[key] = tuple(values[key])
         values["regions"] = tuple(map(_parse_region, values["regions"]))
+        values["copies"] = tuple(map(_parse_copy, values.get("copies", ())))
         return ScanRecord(**values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a scan record: {error}") from error
@@ -52,6 +53,12 @@ def _parse_region(values: dict[str, Any]) -> Region:
     rle = values.get("rle")
     shape = Rle(tuple(rle["size"]), rle["counts"]) if rle else None
     return Region(**{**values, "box": tuple(values["box"]), "rle": shape})
+
+
+def _parse_copy(values: dict[str, Any]) -> Copy:
+    first, second = (tuple(box) for box in values["boxes"])
+    upper, lower = (tuple(row) for row in values["matrix"])
+    return Copy(**{**values, "boxes": (first, second), "matrix": (upper, lower)})
 
 
 def read_results(path: Path) -> Iterator[ScanRecord]:
@@ -106,6 +113,7 @@ _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "score_max": lambda record: record.score_max,
     "area_fraction": lambda record: record.area_fraction,
     "regions": lambda record: record.region_count,
+    "copies": lambda record: len(record.copies),
     "format": lambda record: record.format,
     "bytes": lambda record: record.bytes,
     "sha256": lambda record: record.sha256,

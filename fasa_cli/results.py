@@ -32,18 +32,34 @@ class DecodedImage:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """Two parts of a photo that show the same, so that one is a copy of the other (copies.py).
+
+    `boxes` are theirs as (x, y, width, height), and `matrix` (2 x 3, by rows) maps the first part
+    onto the second, in pixels of the upright image. Which of the two came first, this cannot say.
+    `probability` is that of a copy against a look-alike; `matches` counts matching key points.
+    """
+
+    boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+    probability: float
+    matches: int
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model says of one image, at the image's own size.
 
     `probabilities` is H x W float32 in [0, 1]. `score` is its maximum (Eq. 9), kept for parity
     with the paper; `effective_size` is the (width, height) at which the model saw the image, whole
-    or in that many `tiles`.
+    or in that many `tiles`. `copies` are parts found to be there twice, the most probable first.
     """
 
     probabilities: np.ndarray
     score: float
     effective_size: tuple[int, int]
     tiles: int = 1
+    copies: tuple[Copy, ...] = ()
 
     def mask(self, threshold: float) -> np.ndarray:
         """H x W bool: the pixels whose probability is above `threshold`."""
@@ -137,8 +153,9 @@ class ScanRecord:
     `path` is the input as it was found; `name` is unique in its run and heads the image's outputs.
     Sizes are (width, height) in pixels. `score_max` is Eq. 9, `area_fraction` the share of pixels
     above the threshold, in [0, 1]. `regions` are the largest ones; `region_count` counts them all.
-    `outputs` gives per kind (mask, probabilities, overlay) a file's path in the output folder,
-    `outputs_sha256` its hash. `seconds` is decoding plus the image's share of its batch.
+    `copies` are parts that are there twice. `outputs` gives per kind (mask, probabilities, overlay)
+    a file's path in the output folder, `outputs_sha256` its hash. `seconds` is decoding plus the
+    image's share of its batch.
     """
 
     schema_version: int
@@ -159,6 +176,7 @@ class ScanRecord:
     outputs: dict[str, str]
     outputs_sha256: dict[str, str]
     seconds: float
+    copies: tuple[Copy, ...] = ()
     status: str = "analysed"
 
 

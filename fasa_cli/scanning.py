@@ -360,6 +360,7 @@ class _Scan:
             outputs=outputs,
             outputs_sha256=hashes,
             seconds=round(item.seconds, 4),
+            copies=item.prediction.copies,
         )
 
     # --- Counting ---

@@ -36,6 +36,7 @@ FLOORS = {
     "region_export": 2,
     "images": 1,
     "degradations": 1,
+    "copies": 1,
     "metadata": 1,
     "metrics": 1,
     "regions": 1,

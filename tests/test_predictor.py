@@ -1,5 +1,8 @@
 """The one road to a prediction."""
 
+import copy
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -44,6 +47,25 @@ def test_a_mixed_batch_keeps_order_and_answers(predictor):
         alone = predictor.predict(image)
         np.testing.assert_allclose(prediction.probabilities, alone.probabilities, atol=1e-5)
     assert predictor.predict_batch([]) == []
+
+
+def test_what_is_there_twice_is_marked_where_the_configuration_says_so(predictor):
+    image = cv2.GaussianBlur(photo(200, 300), (0, 0), 1.2)
+    image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
+    image[110:190, 190:280] = image[10:90, 20:110]
+    plain = predictor.predict(image)
+    looking = Predictor(copy.deepcopy(predictor.model), "cpu")
+    looking.model.config = TINY.model_copy(update={"copies": True})
+    marked, untouched = looking.predict_batch([image, image[:110]])
+    assert plain.copies == untouched.copies == ()
+    (found,) = marked.copies
+    assert abs(found.matrix[0][2]) == pytest.approx(170, abs=0.5)
+    inside = marked.probabilities[120:180, 200:270]
+    assert inside.min() >= found.probability * 0.5
+    assert marked.score == marked.probabilities.max()
+    np.testing.assert_array_equal(
+        untouched.probabilities, predictor.predict(image[:110]).probabilities
+    )
 
 
 def test_large_photos_are_seen_in_tiles_at_native_resolution(predictor, monkeypatch):

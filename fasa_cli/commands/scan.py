@@ -63,6 +63,12 @@ Deterministic = Annotated[
     typer.Option("--deterministic", help="The same bits from the same machine; slower, batch 1."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete an earlier scan in DIR.")]
+Copies = Annotated[
+    bool,
+    typer.Option(
+        "--copies/--no-copies", help="Look for parts that are there twice, where the weights do."
+    ),
+]
 Top = Annotated[int, typer.Option(min=0, help="Show the N images with the highest scores.")]
 
 
@@ -86,6 +92,7 @@ def scan(
     overwrite: Overwrite = False,
     deterministic: Deterministic = False,
     precision: Precision = "float32",
+    copies: Copies = True,
     top: Top = 0,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
@@ -111,7 +118,9 @@ def scan(
         be_deterministic()
         batch = 1  # the answer may depend on its neighbours in the last bit
     path = weights or shipped_weights()
-    predictor = Predictor.from_checkpoint(path, device, encoder_weights, precision)
+    predictor = Predictor.from_checkpoint(
+        path, device, encoder_weights, precision, None if copies else False
+    )
     preset, sha256 = predictor.weights.preset, predictor.weights.sha256
     say(f"{len(found.sources)} images; weights {preset} {sha256[:12]} on {predictor.device}")
     batch = batch or (8 if predictor.device.type == "cuda" else 1)

@@ -75,7 +75,11 @@ def _rerun(
         be_deterministic()
     path = weights or saved.weights_path or shipped_weights()
     predictor = Predictor.from_checkpoint(
-        path, device, encoder_weights, config.get("precision", "float32")
+        path,
+        device,
+        encoder_weights,
+        config.get("precision", "float32"),
+        config.get("model", {}).get("copies", False),
     )
     with Progress(min(count, saved.count_records()), "photos again") as progress:
         return rerun(saved, predictor, count, tolerance, progress.advance)

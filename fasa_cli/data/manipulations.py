@@ -11,9 +11,17 @@ import cv2
 import numpy as np
 
 from fasa_cli import degradations
-from fasa_cli.data.shapes import crop_to_region, hole_to_fill, natural_region, region_to_change
+from fasa_cli.data.shapes import (
+    crop_to_region,
+    grown,
+    hole_to_fill,
+    natural_region,
+    region_to_change,
+)
 from fasa_cli.degradations import GRID
 
+PLACES = 12  # of which a careful forger takes the one where a copy fits best
+LEAST_CHANGE = 6.0  # grey levels, on average, that such a place changes
 MARGIN = 32  # pixels around a region that is changed in place: what a filter or decoder looks at
 
 
@@ -59,16 +67,30 @@ def replace(
 def copy_move(
     window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Copy a region of the window to another place in it; the mask marks the copy only."""
-    donor, region = crop_to_region(window, region_to_change(window, own_object, rng))
+    """Copy a region of the window to another place in it; the mask marks the copy only.
+
+    Half of them as a careful forger would: cut out with some of what is around, and put where the
+    surroundings fit.
+    """
+    careful = rng.random() < 0.5
+    chosen = region_to_change(window, own_object, rng)
+    if careful:
+        chosen = grown(chosen, int(rng.integers(2, 12)))
+    donor, region = crop_to_region(window, chosen)
     plain = rng.random() < 0.5
     scale = 1.0 if plain else float(rng.uniform(0.6, 1.5))
     angle = 0.0 if plain or rng.random() < 0.5 else float(rng.uniform(-30, 30))
     donor, alpha = _transform(donor, region, scale, angle, rng)
-    alpha = softened(alpha, (0.0, 0.8, 1.5), rng)
+    alpha = softened(alpha, (0.8, 1.5, 3.0) if careful else (0.0, 0.8, 1.5), rng)
     height, width = window.shape[:2]
-    top = int(rng.integers(0, max(1, height - alpha.shape[0] + 1)))
-    left = int(rng.integers(0, max(1, width - alpha.shape[1] + 1)))
+    places = [
+        (
+            int(rng.integers(0, max(1, height - alpha.shape[0] + 1))),
+            int(rng.integers(0, max(1, width - alpha.shape[1] + 1))),
+        )
+        for _ in range(PLACES if careful else 1)
+    ]
+    top, left = min(places, key=lambda place: _mismatch(window, donor, alpha, *place))
     return blend(window, donor, alpha, top, left)
 
 
@@ -81,6 +103,8 @@ def removal(
     """
     hole = hole_to_fill(window, own_object, rng)
     fill = filled(window, hole, rng)
+    if rng.random() < 0.5:
+        fill = _as_generated(fill, rng)
     alpha = np.maximum(hole, softened(hole, (0.0, 1.0, 2.0), rng))
     forged, _ = blend(window, fill, alpha, 0, 0)
     return forged, hole
@@ -200,6 +224,38 @@ def _retexture(window: np.ndarray, hole: np.ndarray, rng: np.random.Generator) -
         weight = cv2.GaussianBlur(outside, (0, 0), spread)[..., None] + 1e-3
         base = cv2.GaussianBlur(window * outside[..., None], (0, 0), spread) / weight
     return (base + texture).clip(0, 255).astype(np.uint8)
+
+
+def _as_generated(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture as a generator's last layers leave it: no grain of a camera, and a faint pattern
+    with the period of the grid that they enlarge, in the strength of details and in the level."""
+    denoised = cv2.bilateralFilter(picture, 5, float(rng.uniform(5, 20)), 2.0).astype(np.float32)
+    detail = denoised - cv2.GaussianBlur(denoised, (0, 0), float(rng.uniform(1, 3)))
+    period = int(rng.choice([2, 4, 8]))
+    repeats = (picture.shape[0] // period + 1, picture.shape[1] // period + 1, 1)
+    cell = rng.standard_normal((2, period, period, 3))
+    gain, level = (np.tile(part, repeats)[: len(picture), : picture.shape[1]] for part in cell)
+    gain, level = gain * rng.uniform(0.0, 0.4), level * rng.uniform(0.0, 1.0)
+    return np.rint(denoised + detail * gain + level).clip(0, 255).astype(np.uint8)
+
+
+def _mismatch(
+    window: np.ndarray, donor: np.ndarray, alpha: np.ndarray, top: int, left: int
+) -> float:
+    """Mean difference, in grey levels, of a cut-out's rim and what would lie under it.
+
+    Where the whole cut-out is like what lies there, nothing would be changed: the worst place.
+    """
+    opaque = (alpha > 0.5).astype(np.uint8)
+    under = window[top : top + opaque.shape[0], left : left + opaque.shape[1]]
+    opaque = opaque[: under.shape[0], : under.shape[1]]
+    if not opaque.any():
+        return 255.0
+    cut = donor[: under.shape[0], : under.shape[1]].astype(np.float32)
+    difference = np.abs(cut - under).mean(2)
+    rim = opaque > cv2.erode(opaque, np.ones((7, 7), np.uint8))
+    changes = difference[opaque > 0].mean() > LEAST_CHANGE
+    return float(difference[rim].mean()) if changes and rim.any() else 255.0
 
 
 def match_tone(

@@ -253,7 +253,9 @@ def _as_published(
     shortest = min(photo.shape[:2])
     side = shortest
     if rng.random() < 0.5:
-        side = int(rng.uniform(min(shortest, crop * 1.1), min(shortest, crop * 3.5)))
+        # From the whole scene in one crop, as in small pictures from the web, to a part of it.
+        smallest, largest = np.log(min(shortest, crop)), np.log(min(shortest, crop * 3.5))
+        side = int(np.exp(rng.uniform(smallest, largest)))
     elif rng.random() < 0.15 and shortest < 3 * crop:
         side = int(shortest * rng.uniform(1.2, 2.0))
     side = max(side, crop)

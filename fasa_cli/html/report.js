@@ -272,6 +272,7 @@ function openPhoto(index) {
   showStage();
   showWarnings();
   showRegions();
+  showCopies();
   showFile();
 }
 
@@ -383,13 +384,29 @@ function showRegions() {
   set("more-regions", `and ${counted(more, "smaller one", "smaller ones")}, not listed here`);
 }
 
+function showCopies() {
+  showIf("copies", photo.copies.length);
+  byId("copy-rows").replaceChildren(...photo.copies.map((copy) => {
+    const row = make("tr", {}, ...copy.boxes.map((box) => {
+      const [x, y, w, h] = box;
+      const button = make("button", { type: "button", title: `x ${x}, y ${y}, ${w} × ${h} pixels` }, `${w} × ${h} px at ${x}, ${y}`);
+      button.onclick = () => lookAt(box);
+      return make("td", {}, button);
+    }), make("td", {}, number(copy.matches)), make("td", {}, score(copy.probability)));
+    return row;
+  }));
+}
+
 function chooseRegion(index, row) {
   const already = row.classList.contains("chosen");
   for (const other of document.querySelectorAll("#photo .chosen")) other.classList.remove("chosen");
   if (already) return fit();
   row.classList.add("chosen");
   document.querySelectorAll("#outlines .region")[index]?.classList.add("chosen");
-  const [x, y, w, h] = photo.regions[index].box;
+  lookAt(photo.regions[index].box);
+}
+
+function lookAt([x, y, w, h]) {
   const zoom = Math.min(photo.size[0] / w, photo.size[1] / h) / 1.8;
   const kept = Math.min(MOST_ZOOM, Math.max(1, zoom));
   look(x + w / 2 - photo.size[0] / kept / 2, y + h / 2 - photo.size[1] / kept / 2, kept);

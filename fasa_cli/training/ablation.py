@@ -27,7 +27,8 @@ def ablate(
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
     """Train each variant in a folder of its own below `out`, and yield its final scores.
 
-    Variants that are finished there are not trained again, and one that was cut off goes on.
+    Only the network is compared: what copies.py finds is left out. Variants that are finished
+    there are not trained again, and one that was cut off goes on.
 
     Raises:
         DatasetError: there is no validation set.
@@ -36,7 +37,7 @@ def ablate(
     if sources.validation is None:
         raise DatasetError("an ablation compares scores: give a validation set with --val")
     for variant in VARIANTS:
-        model = config.model.model_copy(update={"variant": variant})
+        model = config.model.model_copy(update={"variant": variant, "copies": False})
         trainer = Trainer(
             config.model_copy(update={"model": model}),
             sources,

@@ -1,0 +1,205 @@
+"""Copy-move by matching: copies are found, look-alikes are not."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fasa_cli import copies, degradations
+from fasa_cli.copies import Finding, find_copies, mark
+from fasa_cli.images import read_image
+from fasa_cli.results import Copy
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CENTRE, RADIUS = (240, 130), 45  # of the part that is copied: the camera on its tripod
+PLACE = (400, 390)  # where its copy goes
+
+
+def photo(name="camera.jpg"):
+    return read_image(EXAMPLES / "authentic" / name).pixels
+
+
+def disc(size, centre, radius):
+    canvas = np.zeros(size[:2], np.uint8)
+    return cv2.circle(canvas, centre, radius, 1, -1) > 0
+
+
+def copied(image, scale=1.0, angle=0.0, mirrored=False):
+    """The photo with its disc copied to `PLACE`, the copy's mask and the map."""
+    matrix = np.array(cv2.getRotationMatrix2D(CENTRE, angle, scale))
+    if mirrored:
+        matrix[:, 2] += 2 * CENTRE[0] * matrix[:, 0]
+        matrix[:, 0] *= -1
+    matrix[:, 2] += np.subtract(PLACE, CENTRE)
+    size = image.shape[1::-1]
+    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC)
+    mask = disc(image.shape, PLACE, round(RADIUS * scale))
+    return np.where(mask[..., None], moved, image), mask, matrix
+
+
+def overlap(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"scale": 0.8}, {"scale": 1.2, "angle": 20}, {"mirrored": True}],
+    ids=["moved", "smaller", "larger and turned", "mirrored"],
+)
+@pytest.mark.parametrize("quality", [None, 80])
+def test_a_copy_is_found_where_it_is_and_where_it_came_from(change, quality):
+    image, mask, matrix = copied(photo(), **change)
+    if quality:
+        image = degradations.jpeg(image, quality)
+    found = find_copies(image)
+    assert len(found) == 1
+    copy, regions = found[0]
+    assert copy.probability > 0.5
+    assert copy.matches >= 4
+    ours = np.array(copy.matrix)
+    there = overlap(regions[1], mask) > overlap(regions[0], mask)
+    if not there:  # which is the copy cannot be known, so the map may be the inverse
+        ours = cv2.invertAffineTransform(ours)
+    target, source = regions if not there else regions[::-1]
+    assert overlap(target, mask) > 0.6
+    assert overlap(source, disc(image.shape, CENTRE, RADIUS)) > 0.6
+    np.testing.assert_allclose(ours @ [*CENTRE, 1], matrix @ [*CENTRE, 1], atol=1.5)
+    np.testing.assert_allclose(ours[:, :2], matrix[:, :2], atol=0.05)
+    x, y, width, height = copy.boxes[1 if there else 0]
+    np.testing.assert_allclose([x + width / 2, y + height / 2], PLACE, atol=12)
+
+
+@pytest.mark.parametrize("name", ["camera.jpg", "chelsea.jpg", "coffee.jpg", "rocket.jpg"])
+def test_nothing_is_found_in_untouched_photos(name):
+    assert find_copies(photo(name)) == []
+
+
+def test_look_alikes_are_no_copies():
+    """The same tile over and over, each taken with grain of its own and not quite in place."""
+    rng = np.random.default_rng(0)
+    tile = cv2.GaussianBlur(rng.uniform(0, 255, (64, 64)).astype(np.float32), (0, 0), 3)
+    tile = cv2.normalize(tile, None, 60, 190, cv2.NORM_MINMAX)
+    rows = []
+    for _ in range(4):
+        moved = [
+            cv2.warpAffine(
+                tile,
+                cv2.getRotationMatrix2D((32, 32), rng.uniform(-3, 3), rng.uniform(0.94, 1.06)),
+                (64, 64),
+                borderMode=cv2.BORDER_REFLECT,
+            )
+            for _ in range(6)
+        ]
+        rows.append(np.hstack(moved))
+    wall = np.repeat(np.vstack(rows)[..., None], 3, axis=2)
+    wall = (wall + rng.normal(0, 6, wall.shape)).clip(0, 255).astype(np.uint8)
+    assert find_copies(wall) == []
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((1, 1, 3), np.uint8),
+        np.full((200, 200, 3), 128, np.uint8),
+        np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8),
+        np.random.default_rng(0).integers(0, 256, (3, 400, 3), dtype=np.uint8),
+    ],
+    ids=["one pixel", "flat", "noise", "strip"],
+)
+def test_what_holds_no_copy_is_no_trouble(image):
+    assert find_copies(image) == []
+
+
+def test_the_same_photo_gives_the_same_finding():
+    image, _, _ = copied(photo())
+    assert [one.copy for one in find_copies(image)] == [one.copy for one in find_copies(image)]
+
+
+def test_boxes_are_in_pixels_of_a_large_photo():
+    image, mask, _ = copied(photo())
+    large = cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    found = find_copies(large)
+    assert len(found) == 1
+    assert found[0].regions[0].size <= copies.LARGEST
+    centres = [np.add(box[:2], np.divide(box[2:], 2)) / 3 for box in found[0].copy.boxes]
+    assert min(np.linalg.norm(centre - PLACE) for centre in centres) < 12
+    matrix = np.array(found[0].copy.matrix)
+    moved = np.abs(matrix @ [0, 0, 1] / 3)
+    np.testing.assert_allclose(moved, np.abs(np.subtract(PLACE, CENTRE)), atol=2)
+    assert mask.any()
+
+
+def test_mirrored_descriptors_are_those_of_the_mirror_image():
+    """Against OpenCV's own descriptors of the flipped photo, at the same places."""
+    grey = cv2.cvtColor(photo("chelsea.jpg"), cv2.COLOR_RGB2GRAY)
+    sift = cv2.SIFT.create(nfeatures=200)
+    points, descriptors = sift.detectAndCompute(grey, None)
+    width = grey.shape[1]
+    flipped = [
+        cv2.KeyPoint(
+            width - 1 - one.pt[0], one.pt[1], one.size, (180 - one.angle) % 360, 1.0, one.octave
+        )
+        for one in points
+    ]
+    expected = sift.compute(np.ascontiguousarray(grey[:, ::-1]), flipped)[1]
+    ours = copies._mirrored(descriptors)
+
+    def alike(one, other):
+        norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        return np.median((one * other).sum(1) / norms)
+
+    assert alike(ours, expected) > 0.98
+    assert alike(descriptors, expected) < 0.8
+
+
+# --- Marks --------------------------------------------------------------------------------------
+
+
+def finding(probability=0.9):
+    first, second = np.zeros((20, 40), bool), np.zeros((20, 40), bool)
+    first[2:8, 2:8] = second[10:16, 30:36] = True
+    identity = ((1.0, 0.0, 28.0), (0.0, 1.0, 8.0))
+    copy = Copy(((2, 2, 6, 6), (30, 10, 6, 6)), identity, probability, 9)
+    return Finding(copy, (first, second))
+
+
+def test_both_parts_are_marked_alike_where_nothing_sets_one_apart():
+    probabilities = np.full((20, 40), 0.2, np.float32)
+    mark(probabilities, [finding()])
+    both = finding().regions[0] | finding().regions[1]
+    np.testing.assert_allclose(probabilities[both], 0.9, atol=1e-6)
+
+
+def test_the_part_that_looks_forged_is_marked_more():
+    one = finding()
+    probabilities = np.full((20, 40), 0.2, np.float32)
+    probabilities[one.regions[1]] = 0.6
+    mark(probabilities, [one])
+    assert probabilities[one.regions[1]].min() == pytest.approx(0.9)
+    assert probabilities[one.regions[0]].max() < 0.5
+
+
+def test_what_a_copy_does_not_explain_sinks():
+    one = finding(1.0)
+    probabilities = np.random.default_rng(0).random((20, 40), np.float32)
+    before = probabilities.astype(np.float64)
+    mark(probabilities, [one])
+    outside = ~(one.regions[0] | one.regions[1])
+    logits = np.log(before / (1 - before))[outside] - copies._EXPLAINED
+    np.testing.assert_allclose(probabilities[outside], 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_a_large_photo_is_marked_at_its_own_size():
+    probabilities = np.zeros((1300, 2600), np.float32)
+    mark(probabilities, [finding(0.8)])
+    assert probabilities[300, 300] == pytest.approx(0.8)
+    assert probabilities[13 * 65, 33 * 65] == pytest.approx(0.8)
+    assert (probabilities > 0.5).mean() == pytest.approx(72 / 800, abs=1e-3)
+
+
+def test_without_findings_nothing_changes():
+    probabilities = np.random.default_rng(0).random((9, 7), np.float32)
+    before = probabilities.copy()
+    mark(probabilities, [])
+    np.testing.assert_array_equal(probabilities, before)
