@@ -84,7 +84,7 @@ def _overlap(region: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, ridge: float = 1e-2) -> np.ndarray:
-    """Logistic regression by Newton's method; all look-alikes weigh 1.5 times what all copies do."""
+    """Logistic regression by Newton's method; look-alikes weigh half more in all."""
     share = labels.mean()
     weight = np.where(labels, 0.4 / share, 0.6 / (1 - share)) / len(labels)
     coefficients = np.zeros(features.shape[1])
