@@ -136,9 +136,9 @@ def candidates(
 ) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Traits]]:
     """Pairs of like regions, copies or not: a matrix, masks and traits at the working size."""
     scale = _working_scale(image)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     points = _key_points(grey)
     if len(points.places) < 2 * _LEAST:
         return

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fasa_cli.config import TINY
 from fasa_cli.discovery import discover
-from fasa_cli.results import Prediction
+from fasa_cli.results import Copy, Prediction
 
 # The models of tests are so small that on a busy machine threads mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,7 +38,9 @@ class Weights:
 
 
 class RedPredictor:
-    """Finds red. `before` is called with the images of every batch."""
+    """Finds red, and `copies`. `before` is called with the images of every batch."""
+
+    copies: tuple[Copy, ...] = ()
 
     device = "cpu"
     precision = "float32"
@@ -61,7 +63,8 @@ class RedPredictor:
 
     def _predict(self, image: np.ndarray) -> Prediction:
         probabilities = image[:, :, 0].astype(np.float32) / 255
-        return Prediction(probabilities, float(probabilities.max()), image.shape[1::-1])
+        score, size = float(probabilities.max()), image.shape[1::-1]
+        return Prediction(probabilities, score, size, copies=self.copies)
 
 
 def scan_red(*inputs: str, out: str = "masks", **options: Any) -> Path:

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from fasa_cli.html_report import write_html_report
-from tests.conftest import scan_red
+from fasa_cli.results import Copy
+from tests.conftest import RedPredictor, scan_red
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the extra test brings Selenium")
 waiting = pytest.importorskip("selenium.webdriver.support.wait")
@@ -270,6 +271,32 @@ def test_zoom_and_regions(page: Any) -> None:
     assert y + height >= 80
     assert width < 160
     assert run(page, "return document.querySelectorAll('.region.chosen').length") == 1
+
+
+def test_what_is_there_twice_is_listed_and_shown(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    identity = ((1.0, 0.0, 100.0), (0.0, 1.0, 60.0))
+    copy = Copy(((10, 20, 30, 20), (110, 80, 30, 20)), identity, 0.875, 12)
+    monkeypatch.setattr(RedPredictor, "copies", (copy,))
+    Path("photos").mkdir()
+    red_box("photos/a.png", 200, 20)
+    scan_red("photos", probabilities=True)
+    write_html_report(Path("masks"), Path("report.html"))
+    page = opened(browser, Path("report.html").resolve().as_uri())
+    open_photo(page, 0)
+    assert run(page, "return $('copies').hidden") is False
+    assert run(page, "return $('copy-rows').innerText").split() == (
+        ["30", "×", "20", "px"] * 2 + ["12", "0.875"]
+    )
+    run(page, "document.querySelectorAll('#copy-rows button')[1].click()")
+    x, y, width, height = map(float, run(page, "return $('marks').getAttribute('viewBox')").split())
+    assert 0 < x <= 110
+    assert 0 < y <= 80
+    assert x + width >= 140
+    assert y + height >= 100
+    assert browser.get_log("browser") == []
 
 
 def test_the_keyboard_is_enough(page: Any) -> None:

@@ -389,7 +389,7 @@ function showCopies() {
   byId("copy-rows").replaceChildren(...photo.copies.map((copy) => {
     const row = make("tr", {}, ...copy.boxes.map((box) => {
       const [x, y, w, h] = box;
-      const button = make("button", { type: "button", title: `x ${x}, y ${y}, ${w} × ${h} pixels` }, `${w} × ${h} px at ${x}, ${y}`);
+      const button = make("button", { type: "button", title: `x ${x}, y ${y}, ${w} × ${h} pixels` }, `${w} × ${h} px`);
       button.onclick = () => lookAt(box);
       return make("td", {}, button);
     }), make("td", {}, number(copy.matches)), make("td", {}, score(copy.probability)));
