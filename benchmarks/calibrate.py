@@ -63,8 +63,6 @@ def main() -> None:
 
     checkpoint = read_checkpoint(arguments.weights)
     model = build_model(checkpoint)
-    config = model.config
-    model.config = config.model_copy(update={"copies": False})  # it is the network that is fitted
     predictor = Predictor(model, arguments.device)
     curves = [
         mean_curve(predictor, dataset) for dataset in find_sets(arguments.data, None).values()
@@ -79,7 +77,6 @@ def main() -> None:
         f"at 0.5 it was {curve[np.abs(thresholds - 0.5).argmin()]:.4f}"
     )
     shift_logits(model, -math.log(chosen / (1 - chosen)))
-    model.config = config
     training = {**checkpoint.training, "calibrated_threshold": chosen}
     sha256 = save_model(model.cpu(), arguments.out, half=True, training=training)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
