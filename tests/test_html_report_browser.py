@@ -284,7 +284,8 @@ def test_what_is_there_twice_is_listed_and_shown(
     red_box("photos/a.png", 200, 20)
     scan_red("photos", probabilities=True)
     write_html_report(Path("masks"), Path("report.html"))
-    page = opened(browser, Path("report.html").resolve().as_uri())
+    address = Path("report.html").resolve().as_uri()
+    page = opened(browser, address)
     open_photo(page, 0)
     assert run(page, "return $('copies').hidden") is False
     assert run(page, "return $('copy-rows').innerText").split() == (
@@ -297,6 +298,8 @@ def test_what_is_there_twice_is_listed_and_shown(
     assert x + width >= 140
     assert y + height >= 100
     assert browser.get_log("browser") == []
+    requests = {url.split("#")[0] for url in requested(browser) if not url.startswith("data:")}
+    assert requests == {address}
 
 
 def test_the_keyboard_is_enough(page: Any) -> None:
