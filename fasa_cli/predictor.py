@@ -16,7 +16,7 @@ import torch
 
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig
-from fasa_cli.copies import Finding, find_copies, mark
+from fasa_cli.copies import LocatedCopy, find_copies, mark
 from fasa_cli.errors import DeviceError
 from fasa_cli.model.fasa import Fasa, image_score
 from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
@@ -215,7 +215,7 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _marked(prediction: Prediction, findings: list[Finding]) -> Prediction:
+def _marked(prediction: Prediction, findings: list[LocatedCopy]) -> Prediction:
     """The prediction with what is there twice marked too."""
     if not findings:
         return prediction

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fasa_cli import copies, degradations
-from fasa_cli.copies import Finding, find_copies, mark
+from fasa_cli.copies import LocatedCopy, find_copies, mark
 from fasa_cli.images import read_image
 from fasa_cli.results import Copy
 
@@ -161,7 +161,7 @@ def finding(probability=0.9):
     first[2:8, 2:8] = second[10:16, 30:36] = True
     identity = ((1.0, 0.0, 28.0), (0.0, 1.0, 8.0))
     copy = Copy(((2, 2, 6, 6), (30, 10, 6, 6)), identity, probability, 9)
-    return Finding(copy, (first, second))
+    return LocatedCopy(copy, (first, second))
 
 
 def test_both_parts_are_marked_alike_where_nothing_sets_one_apart():
