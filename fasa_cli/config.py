@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fasa_cli.errors import ConfigError
 
@@ -72,6 +72,13 @@ class SideConfig(_Section):
     context: bool = False  # `residual` only: blocks see the whole image's mean; on in `compact`
 
 
+class TracesConfig(_Section):
+    """Ours: a stream of local statistics beside the side backbone (model/traces.py)."""
+
+    width: int = Field(0, ge=0)  # channels; 0: none
+    depth: int = Field(3, ge=1)  # residual blocks
+
+
 class DecoderConfig(_Section):
     """PG-FMD (Eqs. 6-8)."""
 
@@ -90,8 +97,20 @@ class ModelConfig(_Section):
     frequency: FrequencyConfig = FrequencyConfig()
     encoder: EncoderConfig = EncoderConfig()
     side: SideConfig = SideConfig()
+    traces: TracesConfig = TracesConfig()
     decoder: DecoderConfig = DecoderConfig()
     copies: bool = False  # Ours: also mark what is there twice (copies.py); on in `compact`
+
+    @model_validator(mode="after")
+    def _traces_need_pixels(self) -> ModelConfig:
+        if self.traces.width and self.input_size is not None:
+            raise ValueError("traces.width: only for models at native resolution (input_size null)")
+        return self
+
+    @property
+    def has_traces(self) -> bool:
+        """Whether there is a stream of local statistics: a part of the frequency pathway."""
+        return self.traces.width > 0 and self.includes("dct")
 
     def includes(self, part: Variant) -> bool:
         """Whether this variant holds `part`; each of Table 4's rows holds those above it."""
@@ -138,6 +157,7 @@ class TrainingConfig(_Section):
     epochs: int = Field(20, ge=1)  # section 4.1
     samples_per_epoch: int = Field(2000, ge=1)  # Ours: forgeries made on the fly have no end
     batch: int = Field(32, ge=1)  # section 4.1; per step, over all processes
+    part: Literal["all", "traces"] = "all"  # Ours: "traces" is a lesson for that stream alone
     accumulate: int = Field(1, ge=1)  # parts in which a process takes its share of a batch
     checkpointing: bool = False  # Ours: `convnext` only; a third of the memory for more time
     learning_rate: float = Field(1e-4, gt=0)  # DESIGN: cosine from 1e-4 (lost in the paper's text)
@@ -186,6 +206,7 @@ COMPACT = ModelConfig(
         energy_width=16,
         context=True,
     ),
+    traces=TracesConfig(width=64),
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),
     copies=True,
 )
@@ -212,6 +233,7 @@ TINY = ModelConfig(
         energy_width=4,
         context=True,
     ),
+    traces=TracesConfig(width=4, depth=1),
     decoder=DecoderConfig(dim=8, heads=2, gate_width=4, merge_width=8),
 )
 

@@ -227,8 +227,13 @@ def _retexture(window: np.ndarray, hole: np.ndarray, rng: np.random.Generator) -
 
 
 def _as_generated(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture as a generator's last layers leave it: no grain of a camera, and a faint pattern
-    with the period of the grid that they enlarge, in the strength of details and in the level."""
+    """The picture as a generator's last layers leave it: no grain of a camera, colour often less
+    detailed than brightness, and a faint pattern with the period of the grid that they enlarge, in
+    the strength of details and in the level."""
+    if rng.random() < 0.5:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)
+        picture[..., 1:] = cv2.GaussianBlur(picture[..., 1:], (0, 0), float(rng.uniform(0.7, 3)))
+        picture = cv2.cvtColor(picture, cv2.COLOR_YCrCb2RGB)
     denoised = cv2.bilateralFilter(picture, 5, float(rng.uniform(5, 20)), 2.0).astype(np.float32)
     detail = denoised - cv2.GaussianBlur(denoised, (0, 0), float(rng.uniform(1, 3)))
     period = int(rng.choice([2, 4, 8]))

@@ -20,6 +20,7 @@ from fasa_cli.model.backbones import (
 from fasa_cli.model.decoder import PrototypeGuidedMaskDecoder, SimpleDecoder
 from fasa_cli.model.frequency import AdaptiveDualBandDCT
 from fasa_cli.model.semantics import PatchSemanticAlignment, Prototypes
+from fasa_cli.model.traces import CELL, TraceStream
 from fasa_cli.model.view import View
 
 DEEPEST_STRIDE = 32
@@ -69,6 +70,8 @@ class Fasa(nn.Module):
                 SemanticFrequencySideAdapter(dim, width, len(widths) - 1 - stage)
                 for stage, width in enumerate(widths)
             )
+        if config.has_traces:
+            self.traces = TraceStream(config.traces)
         if config.includes("full"):
             self.decoder = PrototypeGuidedMaskDecoder(widths, dim, config.decoder)
         else:
@@ -79,13 +82,14 @@ class Fasa(nn.Module):
         """Localise manipulated pixels (section 3).
 
         `image` is B x 3 x H x W RGB in [0, 1], of any size from 1 x 1. With `view` it is one tile
-        of a photo, and gets its part of that photo's semantic map.
+        of a photo, and gets its part of that photo's maps.
         """
         semantic_map = view.semantic_map if view else self.semantic_map(image)  # Eqs. 2-3
         patch_logits = None if semantic_map is None else self.prototypes(semantic_map)  # Eq. 4
         side_input = self.side_input(image)  # Eq. 1: B x 9 x H x W
         stages = self._stages(side_input, semantic_map, view)  # Eq. 5
         logits = self.decode(stages, side_input, semantic_map, view)  # Eqs. 6-7
+        logits = self.with_traces(logits, view.trace_map if view else self.trace_map(image), view)
         return FasaOutput(self.to_image_size(logits, side_input, image), patch_logits)  # Eq. 8
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -116,6 +120,20 @@ class Fasa(nn.Module):
         if right or below:
             image = F.pad(image, (0, right, 0, below), mode="replicate")
         return image.contiguous(memory_format=torch.channels_last)
+
+    def trace_map(self, image: Tensor) -> Tensor | None:
+        """What the local statistics say: B x 3 x H x W RGB in [0, 1] -> logits, B x 1 x h x w, one
+        per CELL of the padded image; None in models without."""
+        return padded_cells(self.traces(image)) if self.config.has_traces else None
+
+    def with_traces(self, logits: Tensor, trace_map: Tensor | None, view: View | None) -> Tensor:
+        """Logits at the finest stage's grid and those of the traces, added up."""
+        if trace_map is None:
+            return logits
+        size = (logits.shape[-2], logits.shape[-1])
+        if view:
+            return logits + view.part_of(trace_map, size)
+        return logits + F.interpolate(trace_map, size, mode="bilinear", align_corners=False)
 
     def _stages(
         self, side_input: Tensor, semantic_map: Tensor | None, view: View | None
@@ -166,6 +184,13 @@ class Fasa(nn.Module):
         if logits.shape[-2:] != image.shape[-2:]:
             logits = F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
         return logits
+
+
+def padded_cells(trace_map: Tensor) -> Tensor:
+    """B x 1 x h x w -> the same, its last cells repeated to the end of the padded image."""
+    cells = DEEPEST_STRIDE // CELL
+    height, width = trace_map.shape[-2:]
+    return F.pad(trace_map, (0, -width % cells, 0, -height % cells), mode="replicate")
 
 
 def image_score(probabilities: Tensor) -> Tensor:

@@ -127,6 +127,18 @@ def dct_matrices(size: int, dtype: torch.dtype, device: torch.device) -> tuple[T
         return even.to(device, dtype), odd.to(device, dtype)
 
 
+def dct_basis(size: int) -> Tensor:
+    """The orthonormal DCT-II's functions of size x size pixels: size^2 x size x size float32.
+
+    In the order of their frequencies down, then across; the first is flat.
+    """
+    even, odd = dct_matrices(size, torch.float32, torch.device("cpu"))
+    matrix = torch.empty(size, size)
+    matrix[0::2] = torch.cat([even, even.flip(1)], 1)  # even sizes only: halves without a middle
+    matrix[1::2] = torch.cat([odd, -odd.flip(1)], 1)
+    return torch.einsum("ih,jw->ijhw", matrix, matrix).flatten(0, 1)
+
+
 def radial_frequency(height: int, width: int, device: torch.device) -> Blocks:
     """Radial frequency of each DCT coefficient, in [0, 1); 1 is the diagonal Nyquist.
 

@@ -5,6 +5,7 @@ lives on. A tile alone would not give the photo's answer: parts of the model see
 others so far that an overlap would have to be most of the tile.
 
 - The semantic encoder runs once on the photo, resized as ever; each tile gets its part of the map.
+- So do the local statistics, at one cell per 8 x 8 pixels, their pixels read strip by strip.
 - The side backbone runs tile by tile, but only a few layers at a time. What they give lies down in
   one map of the photo, from which the next layers get a tile with its surroundings. So an overlap
   need only hide what a few layers see. Each block's `context`, the photo's mean features, is taken
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from fasa_cli.environment import give_memory_back
 from fasa_cli.model.backbones import ResidualBlock, ResidualSide
-from fasa_cli.model.fasa import DEEPEST_STRIDE, Fasa
+from fasa_cli.model.fasa import DEEPEST_STRIDE, Fasa, padded_cells
 from fasa_cli.model.view import View
 
 TILE = 1536  # pixels, a tile's side; smaller ones overlap more, larger ones have a costlier DCT
@@ -123,6 +124,8 @@ class _TiledPhoto:
             for columns in spans(width, tile, overlap)
         ]
         self._semantic_map = model.semantic_map(self._shrunk(model.config.encoder.size))
+        self._trace_map = self._traces()
+        give_memory_back()
 
     def probabilities(self) -> tuple[np.ndarray, int]:
         means, deep = self._side_features()
@@ -147,6 +150,7 @@ class _TiledPhoto:
         stages = [model.inject(finest(side_input), 0, self._semantic_map, view)]
         stages += [features.around(tile) for features in deep]
         logits = model.decode(stages, side_input, self._semantic_map, view)
+        logits = model.with_traces(logits, self._trace_map, view)
         return model.to_image_size(logits, side_input, image)
 
     def _pixels(self, tile: _Tile) -> Tensor:
@@ -157,7 +161,18 @@ class _TiledPhoto:
     def _view(self, tile: _Tile) -> View:
         rows, columns = tile.rows, tile.columns
         size = (rows.stop - rows.start, columns.stop - columns.start)
-        return View(self._semantic_map, self._size, size, (rows.start, columns.start))
+        corner = (rows.start, columns.start)
+        return View(self._semantic_map, self._size, size, corner, self._trace_map)
+
+    def _traces(self) -> Tensor | None:
+        """The trace map of the photo: its cells are so few that only the pixels come in strips."""
+        if not self._model.config.has_traces:
+            return None
+        traces = self._model.traces
+        features = traces.look(
+            lambda rows: to_unit_range(self._photo[None, rows].to(self._device)), len(self._photo)
+        )
+        return padded_cells(traces.answer(features))
 
     def _shrunk(self, side: int) -> Tensor:
         """1 x 3 x side x side in [0, 1]: one antialiased resize of the photo, row by row first."""

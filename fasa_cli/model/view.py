@@ -10,9 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class View:
-    """Where a tile lies in the photo that it is cut from, and that photo's semantic map.
+    """Where a tile lies in the photo that it is cut from, and that photo's maps.
 
-    `semantic_map` is 1 x D x h x w, or None in variants without PSA. `photo` and `tile` are
+    `semantic_map` is 1 x D x h x w, or None in variants without PSA; `trace_map` is 1 x 1 x h x w,
+    or None in models without. `photo` and `tile` are
     (height, width), `corner` is (top, left), all in pixels and padded as the model pads.
     """
 
@@ -20,6 +21,7 @@ class View:
     photo: tuple[int, int]
     tile: tuple[int, int]
     corner: tuple[int, int]
+    trace_map: Tensor | None = None
 
     def part_of(self, whole: Tensor, size: tuple[int, int]) -> Tensor:
         """1 x C x h x w over the photo -> 1 x C x size over the tile, bilinearly.

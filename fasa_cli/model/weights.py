@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from fasa_cli.checkpoint import Checkpoint, EncoderReference, write_checkpoint
+from fasa_cli.config import ModelConfig, TracesConfig
 from fasa_cli.errors import CheckpointError
 from fasa_cli.model.fasa import Fasa
 
@@ -69,6 +70,14 @@ def build_model(checkpoint: Checkpoint, encoder_weights: str | None = None) -> F
             f"(sha256 {reference.sha256[:12]}... expected)"
         )
     return model.eval()
+
+
+def add_traces(model: Fasa, traces: TracesConfig) -> Fasa:
+    """The model with a stream of local statistics, untrained, beside what it has."""
+    config = model.config.model_copy(update={"traces": traces})
+    grown = Fasa(ModelConfig.model_validate(config.model_dump()))
+    grown.load_state_dict({**grown.state_dict(), **model.state_dict()})
+    return grown
 
 
 def speed_up(model: nn.Module) -> None:
