@@ -75,4 +75,5 @@ def test_speeding_up_leaves_only_norms_that_follow_no_convolution():
     model = Fasa(TINY).eval()
     speed_up(model)
     kept = [name for name, part in model.named_modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    assert kept == ["side.stem.energy.norm"]  # its logarithm lies between
+    # A logarithm lies between them and a convolution.
+    assert kept == ["side.stem.energy.norm", "traces.norm"]
