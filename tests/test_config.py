@@ -90,9 +90,11 @@ def test_configurations_are_frozen():
 
 
 def test_the_shipped_recipes_are_valid_and_unknown_ones_are_listed():
-    for name in ("compact", "compact-wide"):
+    for name in ("compact", "compact-traces", "compact-wide"):
         assert load_config(recipe(name)).model == COMPACT
-    with pytest.raises(ConfigError, match="catnet-protocol, compact, compact-wide, opensdi"):
+    with pytest.raises(
+        ConfigError, match="catnet-protocol, compact, compact-traces, compact-wide, opensdi"
+    ):
         recipe("gigantic")
 
 

@@ -55,7 +55,8 @@ NoCheck = Annotated[
 Recipe = Annotated[
     str,
     typer.Option(
-        help="A recipe that comes with fasa: compact, compact-wide, opensdi, catnet-protocol."
+        help="A recipe that comes with fasa: compact, compact-traces, compact-wide, opensdi, "
+        "catnet-protocol."
     ),
 ]
 Config = Annotated[Path | None, typer.Option(help="Your own configuration (TOML or YAML) instead.")]

@@ -17,5 +17,7 @@ Equation index:
     Eqs. 8-9   fasa.Fasa.forward and fasa.image_score
     Eq. 10     losses.FasaLoss
 
+Not in the paper: traces.TraceStream, local statistics whose answer is added to Eq. 7's.
+
 `Ours:` marks each reconstruction: what the paper's text leaves open, and why we read it so.
 """

@@ -10,7 +10,6 @@ for those of others (benchmarks/accuracy.md).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -99,7 +98,7 @@ class TraceStream(nn.Module):
             start = max(0, top - _MARGIN)
             features = self._projected(pixels(slice(start, top + _ROWS + _MARGIN)))
             first = (top - start) // CELL
-            strips.append(features[:, :, first : first + math.ceil(_ROWS / CELL)])
+            strips.append(features[:, :, first : first + _ROWS // CELL])
         return torch.cat(strips, dim=2)
 
     def answer(self, features: Tensor) -> Tensor:
