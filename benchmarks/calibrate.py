@@ -6,6 +6,8 @@ The threshold is chosen once, over all sets of VAL_DIR: the highest whose F1, av
 set and then over the sets (so that a large set does not decide alone), is within `--tolerance` of
 the best. Higher ones mark less of authentic photos, and near the best F1 hardly changes. A constant
 added to the logits changes no ranking: AUC and best F1 stay as they are.
+
+What follows the network (`core`, `copies`) is set as in the preset, and measured along.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from accuracy import find_sets
 from tqdm import tqdm
 
 from fasa_cli.checkpoint import read_checkpoint
+from fasa_cli.config import PRESETS
 from fasa_cli.data.datasets import FolderDataset
 from fasa_cli.metrics import f1_curve
 from fasa_cli.model.fasa import Fasa
@@ -63,6 +66,9 @@ def main() -> None:
 
     checkpoint = read_checkpoint(arguments.weights)
     model = build_model(checkpoint)
+    preset = PRESETS[model.config.preset]
+    follows = {"core": preset.core, "copies": preset.copies}  # training has no use for them
+    model.config = model.config.model_copy(update=follows)
     predictor = Predictor(model, arguments.device)
     curves = [
         mean_curve(predictor, dataset) for dataset in find_sets(arguments.data, None).values()

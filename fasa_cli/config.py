@@ -99,6 +99,8 @@ class ModelConfig(_Section):
     side: SideConfig = SideConfig()
     traces: TracesConfig = TracesConfig()
     decoder: DecoderConfig = DecoderConfig()
+    # Ours: by how much a region's highest logit must exceed the threshold (cores.py); 0: not at all
+    core: float = Field(0.0, ge=0)
     copies: bool = False  # Ours: also mark what is there twice (copies.py); on in `compact`
 
     @model_validator(mode="after")
@@ -208,6 +210,7 @@ COMPACT = ModelConfig(
     ),
     traces=TracesConfig(width=64),
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),
+    core=2.0,
     copies=True,
 )
 

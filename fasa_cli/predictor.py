@@ -17,6 +17,7 @@ import torch
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig
 from fasa_cli.copies import LocatedCopy, find_copies, mark
+from fasa_cli.cores import require_cores
 from fasa_cli.errors import DeviceError
 from fasa_cli.model.fasa import Fasa, image_score
 from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
@@ -115,6 +116,8 @@ class Predictor:
                 group = self._predict_equal([images[index] for index in indices])
                 predictions.update(zip(indices, group, strict=True))
         answers = [predictions[index] for index in range(len(images))]
+        if self.config.core:
+            answers = [_cored(answer, self.config.core) for answer in answers]
         if not found:
             return answers
         return [_marked(answer, one.result()) for answer, one in zip(answers, found, strict=True)]
@@ -213,6 +216,12 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in ("cuda", "mps", "cpu"):
         raise DeviceError(f"{name}: no such device; use auto, cuda, cuda:N, mps or cpu")
     return device
+
+
+def _cored(prediction: Prediction, height: float) -> Prediction:
+    """The prediction without regions that have no strong core."""
+    require_cores(prediction.probabilities, height)
+    return replace(prediction, score=float(prediction.probabilities.max()))
 
 
 def _marked(prediction: Prediction, findings: list[LocatedCopy]) -> Prediction:

@@ -37,6 +37,7 @@ FLOORS = {
     "images": 1,
     "degradations": 1,
     "copies": 1,
+    "cores": 1,
     "metadata": 1,
     "metrics": 1,
     "regions": 1,

@@ -9,6 +9,7 @@ import torch
 
 from fasa_cli import predictor as module
 from fasa_cli.config import TINY
+from fasa_cli.cores import require_cores
 from fasa_cli.errors import DeviceError
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
@@ -66,6 +67,19 @@ def test_what_is_there_twice_is_marked_where_the_configuration_says_so(predictor
     np.testing.assert_array_equal(
         untouched.probabilities, predictor.predict(image[:110]).probabilities
     )
+
+
+def test_weak_regions_need_a_core_where_the_model_says_so(predictor):
+    image = photo(80, 50)
+    plain = predictor.predict(image)
+    choosy = Predictor(copy.deepcopy(predictor.model), "cpu")
+    choosy.model.config = TINY.model_copy(update={"core": 0.5})
+    expected = plain.probabilities.copy()
+    require_cores(expected, 0.5)
+    assert (expected < plain.probabilities).any()
+    prediction = choosy.predict(image)
+    np.testing.assert_array_equal(prediction.probabilities, expected)
+    assert prediction.score == expected.max() < plain.score
 
 
 def test_large_photos_are_seen_in_tiles_at_native_resolution(predictor, monkeypatch):

@@ -1,0 +1,45 @@
+"""A marked region needs a strong core: where nothing in it stands out, all of it is lowered.
+
+Ours. The network marks sharp or glossy parts of untouched photos faintly, and what was manipulated
+strongly in places, faintly in others. One threshold cannot tell the two apart; hysteresis can: a
+faint pixel counts if it is connected to a strong one. The h-maxima transform (Vincent 1993) is
+hysteresis for all thresholds at once, so that the answer stays a map. See benchmarks/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CELL = 4  # pixels, the finest grid that the model answers on
+_STRIP = 512  # rows of a photo that are lowered at a time, a multiple of CELL
+
+
+def require_cores(probabilities: np.ndarray, height: float) -> None:
+    """Lower H x W float32 probabilities, in place, so that peaks lose `height` of their logit.
+
+    A region above a threshold stays above it where its highest logit is at least `height` more,
+    and all of it does; where not, all of it falls below. Regions are connected by sides or corners
+    of cells of CELL x CELL pixels.
+    """
+    from skimage.morphology import reconstruction
+
+    peaks = _highest_by_cell(probabilities).clip(1e-6, 1 - 1e-6)
+    logits = np.log(peaks / (1 - peaks))
+    limits = reconstruction(logits - height, logits).astype(np.float32)
+    limits = 1 / (1 + np.exp(-limits))
+    columns = np.arange(probabilities.shape[1]) // CELL
+    for start in range(0, len(probabilities), _STRIP):  # a large photo's limits would fill memory
+        part = probabilities[start : start + _STRIP]
+        rows = (start + np.arange(len(part))) // CELL
+        np.minimum(part, limits[rows][:, columns], out=part)
+
+
+def _highest_by_cell(values: np.ndarray) -> np.ndarray:
+    rows, columns = (-(-side // CELL) for side in values.shape)
+    highest = np.zeros((rows, columns), values.dtype)
+    for down in range(min(CELL, len(values))):
+        for across in range(min(CELL, values.shape[1])):
+            part = values[down::CELL, across::CELL]
+            inner = highest[: part.shape[0], : part.shape[1]]
+            np.maximum(inner, part, out=inner)
+    return highest
