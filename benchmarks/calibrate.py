@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tolerance", type=float, default=0.02, help="of F1 below the best")
+    parser.add_argument("--tolerance", type=float, default=0.025, help="of F1 below the best")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
 
