@@ -106,7 +106,10 @@ class ModelConfig(_Section):
     @model_validator(mode="after")
     def _traces_need_pixels(self) -> ModelConfig:
         if self.traces.width and self.input_size is not None:
-            raise ValueError("traces.width: only for models at native resolution (input_size null)")
+            raise ValueError(
+                "traces are of pixels that were not resized; leave model.input_size null, or set "
+                "model.traces.width to 0"
+            )
         return self
 
     @property

@@ -103,5 +103,5 @@ def test_the_stream_belongs_to_the_frequency_pathway():
 
 
 def test_it_is_refused_where_the_image_is_resized():
-    with pytest.raises(ConfigError, match="native resolution"):
+    with pytest.raises(ConfigError, match=r"set model\.traces\.width to 0"):
         config_from_dict({"model": {"preset": "paper", "traces": {"width": 8}}})

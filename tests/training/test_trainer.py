@@ -400,7 +400,8 @@ def test_checkpointing_changes_no_loss_and_may_be_switched_on_later(tmp_path, so
     def config(wanted):
         plain = tiny_config(checkpointing=wanted)
         side = SideConfig(name="test_convnext")
-        model = plain.model.model_copy(update={"side": side, "input_size": 64})
+        changes = {"side": side, "input_size": 64, "traces": TracesConfig()}
+        model = plain.model.model_copy(update=changes)
         return plain.model_copy(update={"model": model})
 
     whole = losses_of(Trainer(config(False), sources, tmp_path / "whole", ALONE))
