@@ -383,11 +383,12 @@ class ResidualBlock(nn.Module):
         )
         self.context = nn.Linear(width, width) if context else None
 
-    def forward(self, features: Tensor) -> Tensor:
-        """B x C x h x w -> the same shape."""
+    def forward(self, features: Tensor, mean: Tensor | None = None) -> Tensor:
+        """B x C x h x w -> the same shape. `mean`, B x C, is the image's where these are a part."""
         change = self.second(self.first(features))
         if self.context is not None:
-            change = change + self.context(features.mean((2, 3)))[..., None, None]
+            mean = features.mean((2, 3)) if mean is None else mean
+            change = change + self.context(mean)[..., None, None]
         return F.relu(features + change)
 
 

@@ -25,6 +25,7 @@ _YCC = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # 
 _QUIET = 0.3, 0.5  # grey levels below which strengths are equal: of 4 x 4 and of 8 x 8 pixels
 _ROWS = 128  # of a photo that are looked at together, a multiple of CELL
 _MARGIN = 2 * CELL  # around them: a cell's statistics look at less
+_BLOCK_ROWS = 128  # of cells that a residual block has in hand together
 
 
 class LocalStatistics(nn.Module):
@@ -76,8 +77,8 @@ class TraceStream(nn.Module):
         self.statistics = LocalStatistics()
         self.norm = nn.BatchNorm2d(self.statistics.channels)
         self.project = nn.Conv2d(self.statistics.channels, config.width, 1)
-        self.blocks = nn.Sequential(
-            *(ResidualBlock(config.width, context=True) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(config.width, context=True) for _ in range(config.depth)
         )
         self.classify = nn.Conv2d(config.width, 1, 1)
 
@@ -93,17 +94,45 @@ class TraceStream(nn.Module):
         """
         if self.training:
             return self._projected(pixels(slice(0, height)))
-        strips = []
-        for top in range(0, height, _ROWS):
-            start = max(0, top - _MARGIN)
-            features = self._projected(pixels(slice(start, top + _ROWS + _MARGIN)))
-            first = (top - start) // CELL
-            strips.append(features[:, :, first : first + _ROWS // CELL])
-        return torch.cat(strips, dim=2)
+
+        def strip(first: int, last: int) -> Tensor:
+            return self._projected(pixels(slice(first * CELL, last * CELL)))
+
+        return _in_strips(strip, -(-height // CELL), _ROWS // CELL, _MARGIN // CELL)
 
     def answer(self, features: Tensor) -> Tensor:
         """What `look` gave, of the whole photo -> logits, B x 1 x cells x cells."""
-        return self.classify(self.blocks(features))
+        for block in self.blocks:
+            features = block(features) if self.training else _block_in_strips(block, features)
+        return self.classify(features)
 
     def _projected(self, image: Tensor) -> Tensor:
         return self.project(self.norm(self.statistics(image)))
+
+
+def _block_in_strips(block: nn.Module, features: Tensor) -> Tensor:
+    """A residual block on all of `features`, of which all but a strip lies in memory once."""
+    mean = features.mean((2, 3))
+
+    def strip(first: int, last: int) -> Tensor:
+        return block(features[:, :, first:last], mean)
+
+    return _in_strips(strip, features.shape[2], _BLOCK_ROWS, 2)  # its two 3 x 3 convolutions
+
+
+def _in_strips(strip: Callable[[int, int], Tensor], height: int, rows: int, margin: int) -> Tensor:
+    """The rows 0..height, computed some at a time: `strip` gives first..last, or to the end.
+
+    Each with `margin` rows around it, which are dropped: there it sees too little.
+    """
+    whole: Tensor | None = None
+    for top in range(0, height, rows):
+        start = max(0, top - margin)
+        part = strip(start, min(height, top + rows + margin))[:, :, top - start :][:, :, :rows]
+        if rows >= height:
+            return part
+        if whole is None:
+            whole = part.new_empty(*part.shape[:2], height, part.shape[3])
+        whole[:, :, top : top + rows] = part
+    assert whole is not None
+    return whole
