@@ -169,10 +169,10 @@ class _TiledPhoto:
         if not self._model.config.has_traces:
             return None
         traces = self._model.traces
-        features = traces.look(
+        answer = traces.of_photo(
             lambda rows: to_unit_range(self._photo[None, rows].to(self._device)), len(self._photo)
         )
-        return padded_cells(traces.answer(features))
+        return padded_cells(answer)
 
     def _shrunk(self, side: int) -> Tensor:
         """1 x 3 x side x side in [0, 1]: one antialiased resize of the photo, row by row first."""

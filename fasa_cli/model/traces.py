@@ -84,14 +84,21 @@ class TraceStream(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """B x 3 x H x W RGB in [0, 1] -> logits, B x 1 x ceil(H / 8) x ceil(W / 8)."""
-        return self.answer(self.look(lambda rows: image[:, :, rows], image.shape[2]))
+        return self.of_photo(lambda rows: image[:, :, rows], image.shape[2])
 
-    def look(self, pixels: Callable[[slice], Tensor], height: int) -> Tensor:
-        """The projected statistics of a photo of this height, B x width x cells x cells.
+    def of_photo(self, pixels: Callable[[slice], Tensor], height: int) -> Tensor:
+        """The same for a photo of this height, of which `pixels` gives some of its rows.
 
-        `pixels` gives some of its rows. In strips, of which few have to be kept at a time; but in
-        training, where batch norm must see all at once.
+        In strips, of which few lie in memory at a time; but in training, where batch norm must see
+        all at once.
         """
+        features = self._looked(pixels, height)
+        for block in self.blocks:  # each frees what the last one gave
+            features = block(features) if self.training else _block_in_strips(block, features)
+        return self.classify(features)
+
+    def _looked(self, pixels: Callable[[slice], Tensor], height: int) -> Tensor:
+        """The projected statistics, B x width x cells x cells."""
         if self.training:
             return self._projected(pixels(slice(0, height)))
 
@@ -99,12 +106,6 @@ class TraceStream(nn.Module):
             return self._projected(pixels(slice(first * CELL, last * CELL)))
 
         return _in_strips(strip, -(-height // CELL), _ROWS // CELL, _MARGIN // CELL)
-
-    def answer(self, features: Tensor) -> Tensor:
-        """What `look` gave, of the whole photo -> logits, B x 1 x cells x cells."""
-        for block in self.blocks:
-            features = block(features) if self.training else _block_in_strips(block, features)
-        return self.classify(features)
 
     def _projected(self, image: Tensor) -> Tensor:
         return self.project(self.norm(self.statistics(image)))
