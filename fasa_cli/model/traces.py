@@ -112,7 +112,7 @@ class TraceStream(nn.Module):
 
 
 def _block_in_strips(block: nn.Module, features: Tensor) -> Tensor:
-    """A residual block on all of `features`, of which all but a strip lies in memory once."""
+    """A residual block on all of `features`, of whose steps only a strip's lie in memory."""
     mean = features.mean((2, 3))
 
     def strip(first: int, last: int) -> Tensor:

@@ -13,8 +13,8 @@ class View:
     """Where a tile lies in the photo that it is cut from, and that photo's maps.
 
     `semantic_map` is 1 x D x h x w, or None in variants without PSA; `trace_map` is 1 x 1 x h x w,
-    or None in models without. `photo` and `tile` are
-    (height, width), `corner` is (top, left), all in pixels and padded as the model pads.
+    or None in models without. `photo` and `tile` are (height, width), `corner` is (top, left), all
+    in pixels and padded as the model pads.
     """
 
     semantic_map: Tensor | None
