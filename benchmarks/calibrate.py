@@ -7,7 +7,8 @@ set and then over the sets (so that a large set does not decide alone), is withi
 the best. Higher ones mark less of authentic photos, and near the best F1 hardly changes. A constant
 added to the logits changes no ranking: AUC and best F1 stay as they are.
 
-What follows the network (`core`, `copies`) is set as in the preset, and measured along.
+What is no matter of weights (`side.reach`, `core`, `copies`) is set as in the preset, and measured
+along.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 # Measure this checkout, not a copy that happens to be installed.
@@ -25,13 +27,22 @@ import torch
 from accuracy import find_sets
 from tqdm import tqdm
 
-from fasa_cli.checkpoint import read_checkpoint
+from fasa_cli.checkpoint import Checkpoint, read_checkpoint
 from fasa_cli.config import PRESETS
 from fasa_cli.data.datasets import FolderDataset
 from fasa_cli.metrics import f1_curve
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import build_model, save_model
 from fasa_cli.predictor import Predictor
+
+
+def as_in_preset(checkpoint: Checkpoint) -> Checkpoint:
+    """The same weights, with what is no matter of weights as in their preset."""
+    config = checkpoint.config
+    preset = PRESETS[config.preset]
+    side = config.side.model_copy(update={"reach": preset.side.reach})
+    update = {"side": side, "core": preset.core, "copies": preset.copies}
+    return replace(checkpoint, config=config.model_copy(update=update))
 
 
 def mean_curve(predictor: Predictor, dataset: FolderDataset) -> np.ndarray | None:
@@ -64,11 +75,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
 
-    checkpoint = read_checkpoint(arguments.weights)
+    checkpoint = as_in_preset(read_checkpoint(arguments.weights))
     model = build_model(checkpoint)
-    preset = PRESETS[model.config.preset]
-    follows = {"core": preset.core, "copies": preset.copies}  # training has no use for them
-    model.config = model.config.model_copy(update=follows)
     predictor = Predictor(model, arguments.device)
     curves = [
         mean_curve(predictor, dataset) for dataset in find_sets(arguments.data, None).values()

@@ -60,7 +60,8 @@ def resize(image: np.ndarray, factor: float, interpolation: int | None = None) -
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring an H x W bool mask to `size` (width, height) by the nearest pixel."""
-    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    nearest = cv2.INTER_NEAREST_EXACT  # the plain one is off by up to half a pixel
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=nearest).astype(bool)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,15 @@ def test_resize_scales_both_sides_and_masks_follow(image):
         degradations.resize(image, 0)
 
 
+def test_a_resized_mask_lies_as_the_resized_image_does():
+    """A mirrored mask gives the mirrored result, which is wrong for places rounded down."""
+    mask = np.random.default_rng(0).random((30, 47)) > 0.5
+    for size in ((61, 40), (31, 22)):
+        small = degradations.resize_mask(mask, size)
+        mirrored = degradations.resize_mask(mask[::-1, ::-1], size)
+        np.testing.assert_array_equal(mirrored[::-1, ::-1], small)
+
+
 @pytest.mark.parametrize(
     ("kind", "severity", "expected"),
     [

@@ -23,7 +23,7 @@ def augment(forgery: Forgery, config: DataConfig, rng: np.random.Generator) -> F
     image, mask = forgery.image, forgery.target_mask
     if not whole:
         image, mask = _near_window(image, mask, 2 * config.crop, rng)
-    smallest = 0.0 if whole else config.crop / min(mask.shape)  # a crop must still fit
+    smallest = 0.0 if whole else config.crop / min(mask.shape)  # a crop must still fit, if it did
     image, mask = _scale_and_blur(image, mask, config, rng, smallest)
     if whole:
         share = rng.uniform(SMALLEST_CUT, 1.0, 2) * mask.shape
@@ -53,7 +53,7 @@ def _scale_and_blur(
     smallest: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     if rng.random() < config.resize:
-        smallest = min(max(0.6, smallest), 1.4)
+        smallest = min(max(0.6, smallest), 1.0)
         image = degradations.resize(image, float(rng.uniform(smallest, 1.4)))
         mask = degradations.resize_mask(mask, image.shape[1::-1])
     if rng.random() < config.blur:
@@ -73,13 +73,17 @@ def crop_or_pad(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A side x side cut on the JPEG grid, holding some of the mask where there is one.
 
-    An image smaller than `side` is mirrored at its lower and right border.
+    An image smaller than `side` is mirrored, at the last lines of the JPEG grid: what is mirrored
+    has the same blocks, and the image's mean is nearly the same.
     """
-    height, width = mask.shape
-    if height < side or width < side:
-        border = (0, max(0, side - height), 0, max(0, side - width))
-        image = cv2.copyMakeBorder(image, *border, cv2.BORDER_REFLECT_101)
-        mask = cv2.copyMakeBorder(mask.astype(np.uint8), *border, cv2.BORDER_REFLECT_101) > 0
+    if min(mask.shape) < side:
+        rows, columns = (
+            length if length >= side else max(1, length // GRID * GRID) for length in mask.shape
+        )
+        border = (0, max(0, side - rows), 0, max(0, side - columns))
+        image = cv2.copyMakeBorder(image[:rows, :columns], *border, cv2.BORDER_REFLECT)
+        mask = mask[:rows, :columns].astype(np.uint8)
+        mask = cv2.copyMakeBorder(mask, *border, cv2.BORDER_REFLECT) > 0
     return _cut(image, mask, side, side, rng)
 
 

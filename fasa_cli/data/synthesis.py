@@ -247,8 +247,7 @@ def _as_published(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The host as its forger found it: as it was shot, or scaled and saved for the web.
 
-    Most are scaled down, a few up. A photo smaller than the crop is enlarged, since a window must
-    be filled.
+    Most are scaled down, a few up, but none that is smaller than the crop is made smaller still.
     """
     shortest = min(photo.shape[:2])
     side = shortest
@@ -258,7 +257,7 @@ def _as_published(
         side = int(np.exp(rng.uniform(smallest, largest)))
     elif rng.random() < 0.15 and shortest < 3 * crop:
         side = int(shortest * rng.uniform(1.2, 2.0))
-    side = max(side, crop)
+    side = max(side, min(crop, shortest))
     if side == shortest:
         return photo, mask
     factor = side / shortest

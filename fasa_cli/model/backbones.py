@@ -20,6 +20,7 @@ from fasa_cli.errors import CheckpointError
 from fasa_cli.model.semantics import mean_text_embeddings
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DEEPEST_STRIDE = 32  # of a side backbone's stages, in pixels
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -197,6 +198,8 @@ class ResidualSide(nn.Module):
     non-linear look before they are averaged away.
     """
 
+    STRIDES = (4, 8, 16, DEEPEST_STRIDE)
+
     def __init__(self, config: SideConfig, in_channels: int) -> None:
         super().__init__()
         self.widths = config.widths
@@ -206,9 +209,14 @@ class ResidualSide(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 _conv(before, width, stride=2),
-                *(ResidualBlock(width, config.context) for _ in range(depth)),
+                *(
+                    ResidualBlock(width, config.context, config.reach, DEEPEST_STRIDE // stride)
+                    for _ in range(depth)
+                ),
             )
-            for before, width, depth in zip(incoming, config.widths, config.depths, strict=True)
+            for before, width, depth, stride in zip(
+                incoming, config.widths, config.depths, self.STRIDES, strict=True
+            )
         )
 
     def steps(self) -> Iterator[nn.Module]:
@@ -371,25 +379,48 @@ def widen_convolution(convolution: nn.Conv2d, in_channels: int) -> nn.Conv2d:
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around an identity, B x C x h x w -> the same shape.
 
-    Ours: with `context`, every position is also told the image's mean features. A trace is
-    suspicious only where it departs from the rest of the same picture.
+    Ours: with `context`, every position is also told the mean features of the image, or with a
+    `reach` of what lies around it. A trace is suspicious only where it departs from the rest of
+    the same picture; and what is ordinary in a large picture departs from that picture's mean.
     """
 
-    def __init__(self, width: int, context: bool = False) -> None:
+    def __init__(self, width: int, context: bool = False, reach: int = 0, cell: int = 1) -> None:
+        """`reach` is a number of cells to each side, `cell` a cell's side in positions."""
         super().__init__()
+        self.reach, self.cell = reach, cell
         self.first = _conv(width, width)
         self.second = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
         )
         self.context = nn.Linear(width, width) if context else None
 
-    def forward(self, features: Tensor, mean: Tensor | None = None) -> Tensor:
-        """B x C x h x w -> the same shape. `mean`, B x C, is the image's where these are a part."""
+    def forward(self, features: Tensor, told: Tensor | None = None) -> Tensor:
+        """B x C x h x w -> the same shape. `told` is what `told` says of the whole image, where
+        these are a part of it."""
         change = self.second(self.first(features))
         if self.context is not None:
-            mean = features.mean((2, 3)) if mean is None else mean
-            change = change + self.context(mean)[..., None, None]
+            if told is None:
+                told = self.told(F.avg_pool2d(features, self.cell) if self.reach else features)
+            if told.shape[-2:] != (1, 1):
+                size = features.shape[-2:]
+                told = F.interpolate(told, size, mode="bilinear", align_corners=False)
+            change = change + told
         return F.relu(features + change)
+
+    def told(self, cells: Tensor) -> Tensor:
+        """Mean features of an image's cells -> what its positions are told: B x C x 1 x 1, or as
+        many as there are cells."""
+        assert self.context is not None
+        mean = _mean_around(cells, self.reach) if self.reach else cells.mean((2, 3), keepdim=True)
+        return self.context(mean.movedim(1, -1)).movedim(-1, 1)
+
+
+def _mean_around(cells: Tensor, reach: int) -> Tensor:
+    """At each cell, the mean of those up to `reach` away; near a border, of the nearest as many."""
+    rows, columns = (min(2 * reach + 1, length) for length in cells.shape[-2:])
+    mean = F.avg_pool2d(F.avg_pool2d(cells, (rows, 1), 1), (1, columns), 1)
+    above, left = (rows - 1) // 2, (columns - 1) // 2
+    return F.pad(mean, (left, columns - 1 - left, above, rows - 1 - above), mode="replicate")
 
 
 def _conv(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fasa_cli.config import ModelConfig
 from fasa_cli.model.adapter import SemanticFrequencySideAdapter
 from fasa_cli.model.backbones import (
+    DEEPEST_STRIDE,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Normalise,
@@ -22,8 +23,6 @@ from fasa_cli.model.frequency import AdaptiveDualBandDCT
 from fasa_cli.model.semantics import PatchSemanticAlignment, Prototypes
 from fasa_cli.model.traces import CELL, TraceStream
 from fasa_cli.model.view import View
-
-DEEPEST_STRIDE = 32
 
 
 class FasaOutput(NamedTuple):

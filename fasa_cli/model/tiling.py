@@ -8,7 +8,7 @@ others so far that an overlap would have to be most of the tile.
 - So do the local statistics, at one cell per 8 x 8 pixels, their pixels read strip by strip.
 - The side backbone runs tile by tile, but only a few layers at a time. What they give lies down in
   one map of the photo, from which the next layers get a tile with its surroundings. So an overlap
-  need only hide what a few layers see. Each block's `context`, the photo's mean features, is taken
+  need only hide what a few layers see. What each block is told of the photo's mean features comes
   from that map too: means of single tiles would show as steps of up to 0.1 in the probabilities.
 - The DCT: a band mask depends on cycles per pixel only, so that a band is a convolution with one
   fast-fading kernel at any size. What a tile's border changes in it, the overlap hides.
@@ -20,8 +20,7 @@ decoder needs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fasa_cli.environment import give_memory_back
-from fasa_cli.model.backbones import ResidualBlock, ResidualSide
-from fasa_cli.model.fasa import DEEPEST_STRIDE, Fasa, padded_cells
+from fasa_cli.model.backbones import DEEPEST_STRIDE, ResidualBlock, ResidualSide
+from fasa_cli.model.fasa import Fasa, padded_cells
 from fasa_cli.model.view import View
 
 TILE = 1536  # pixels, a tile's side; smaller ones overlap more, larger ones have a costlier DCT
@@ -128,26 +127,24 @@ class _TiledPhoto:
         give_memory_back()
 
     def probabilities(self) -> tuple[np.ndarray, int]:
-        means, deep = self._side_features()
+        finest, deep = self._side_features()
         answer = np.empty(self._photo.shape[:2], np.float32)
-        with self._fed(means):
-            for tile in self._tiles:
-                rows, columns = tile.rows, tile.columns
-                part = answer[rows.first : rows.last, columns.first : columns.last]
-                top, left = rows.first - rows.start, columns.first - columns.start
-                core = torch.sigmoid(self._logits(tile, deep).float())[0, 0, top:, left:]
-                part[:] = core[: part.shape[0], : part.shape[1]].cpu().numpy()
-                del core
-                give_memory_back()
+        for tile in self._tiles:
+            rows, columns = tile.rows, tile.columns
+            part = answer[rows.first : rows.last, columns.first : columns.last]
+            top, left = rows.first - rows.start, columns.first - columns.start
+            core = torch.sigmoid(self._logits(tile, finest, deep).float())[0, 0, top:, left:]
+            part[:] = core[: part.shape[0], : part.shape[1]].cpu().numpy()
+            del core
+            give_memory_back()
         return answer, len(self._tiles)
 
-    def _logits(self, tile: _Tile, deep: list[_PhotoMap]) -> Tensor:
+    def _logits(self, tile: _Tile, finest: list[_Layer], deep: list[_PhotoMap]) -> Tensor:
         model, image, view = self._model, self._pixels(tile), self._view(tile)
-        if not deep:
+        if not finest:
             return model(image, view).logits
         side_input = model.side_input(image)
-        finest = next(iter(model.side.steps()))
-        stages = [model.inject(finest(side_input), 0, self._semantic_map, view)]
+        stages = [_through(finest, side_input, view)]
         stages += [features.around(tile) for features in deep]
         logits = model.decode(stages, side_input, self._semantic_map, view)
         logits = model.with_traces(logits, self._trace_map, view)
@@ -184,29 +181,31 @@ class _TiledPhoto:
 
     # --- The side backbone, a few layers at a time ---
 
-    def _side_features(self) -> tuple[dict[nn.Module, Tensor], list[_PhotoMap]]:
-        """What each `context` is told, 1 x C, and the features of all stages but the finest."""
-        means: dict[nn.Module, Tensor] = {}
+    def _side_features(self) -> tuple[list[_Layer], list[_PhotoMap]]:
+        """The layers of the finest stage, and the features of all others."""
+        finest: list[_Layer] = []
         deep: list[_PhotoMap] = []
         side = self._model.side
         if not isinstance(side, ResidualSide):
-            return means, deep
+            return finest, deep
         features: _PhotoMap | None = None
         layers: list[_Layer] = [_plain(side.stem)]  # from `features`, or the pixels, to here
-        with self._fed(means):
-            for index, stage in enumerate(side.stages):
-                for layer in stage.children():
-                    if isinstance(layer, ResidualBlock) and layer.context is not None:
-                        features = self._run(layers, features)
-                        means[layer.context] = features.mean()
-                        layers = []
-                    layers.append(_plain(layer))
-                layers.append(self._injection(index))
-                if index > 0:
+        for index, stage in enumerate(side.stages):
+            for layer in stage.children():
+                if isinstance(layer, ResidualBlock) and layer.context is not None:
+                    finest += layers if index == 0 else []
                     features = self._run(layers, features)
-                    deep.append(features)
-                    layers = []
-        return means, deep
+                    layers = [_told(layer, features)]
+                else:
+                    layers.append(_plain(layer))
+            layers.append(self._injection(index))
+            if index == 0:
+                finest += layers
+            else:
+                features = self._run(layers, features)
+                deep.append(features)
+                layers = []
+        return finest, deep
 
     def _run(self, layers: list[_Layer], given: _PhotoMap | None) -> _PhotoMap:
         made = _PhotoMap(self._size)
@@ -215,27 +214,11 @@ class _TiledPhoto:
                 features = self._model.side_input(self._pixels(tile))
             else:
                 features = given.around(tile)
-            view = self._view(tile)
-            for layer in layers:
-                features = layer(features, view)
+            features = _through(layers, features, self._view(tile))
             made.put(tile, features)
         del features
         give_memory_back()
         return made
-
-    @contextmanager
-    def _fed(self, means: Mapping[nn.Module, Tensor]) -> Iterator[None]:
-        """Feed each `context` with the photo's mean, not the tile's."""
-        hooks = [
-            block.context.register_forward_pre_hook(lambda module, inputs: (means[module],))
-            for block in self._model.side.modules()
-            if isinstance(block, ResidualBlock) and block.context is not None
-        ]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def _injection(self, index: int) -> _Layer:
         return lambda features, view: self._model.inject(features, index, view.semantic_map, view)
@@ -253,40 +236,58 @@ class _PhotoMap:
         self._photo = photo
         self._values: Tensor | None = None
         self._stride = 0
-        self._sum: Tensor | None = None
+        self._cells: Tensor | None = None
 
     def put(self, tile: _Tile, features: Tensor) -> None:
         """Keep the part of the tile's features (1 x C x h x w) for which it answers."""
-        if self._values is None or self._sum is None:
+        channels = features.shape[1]
+        if self._values is None or self._cells is None:
             self._stride = (tile.rows.stop - tile.rows.start) // features.shape[2]
             height, width = (side // self._stride for side in self._photo)
-            self._values = features.new_empty(height, width, features.shape[1], dtype=_KEPT)
-            self._sum = torch.zeros(features.shape[1], dtype=torch.float64)
+            self._values = features.new_empty(height, width, channels, dtype=_KEPT)
+            height, width = (side // DEEPEST_STRIDE for side in self._photo)
+            self._cells = features.new_empty(1, channels, height, width, dtype=torch.float32)
         covered, core = tile.cells(self._stride), tile.core(self._stride)
-        inner = (
+        rows, columns = (
             slice(own.start - whole.start, own.stop - whole.start)
             for own, whole in zip(core, covered, strict=True)
         )
-        values = features[0].permute(1, 2, 0)[tuple(inner)]
+        values = features[:, :, rows, columns]
         # In place: small results kept between large ones would hold the memory that those free.
-        self._sum += values.sum((0, 1)).cpu()
-        self._values[core] = values.clamp(-_LARGEST, _LARGEST)
+        cells = F.avg_pool2d(values, DEEPEST_STRIDE // self._stride)
+        rows, columns = tile.core(DEEPEST_STRIDE)
+        self._cells[:, :, rows, columns] = cells
+        self._values[core] = values[0].permute(1, 2, 0).clamp(-_LARGEST, _LARGEST)
 
     def around(self, tile: _Tile) -> Tensor:
         """All that the tile covers, 1 x C x h x w float32."""
         assert self._values is not None
         return self._values[tile.cells(self._stride)].float().permute(2, 0, 1)[None]
 
-    def mean(self) -> Tensor:
-        """Over the photo, 1 x C."""
-        assert self._values is not None
-        assert self._sum is not None
-        mean = self._sum / (self._values.shape[0] * self._values.shape[1])
-        return mean.to(self._values.device, torch.float32)[None]
+    def cells(self) -> Tensor:
+        """Means over cells of DEEPEST_STRIDE pixels, 1 x C x rows x columns."""
+        assert self._cells is not None
+        return self._cells
 
 
 def _plain(module: nn.Module) -> _Layer:
     return lambda features, view: module(features)
+
+
+def _told(block: ResidualBlock, photo: _PhotoMap) -> _Layer:
+    """The block, each tile told its part of what the photo's positions are told."""
+    told = block.told(photo.cells())
+    if told.shape[-2:] == (1, 1):
+        return lambda features, view: block(features, told)
+    return lambda features, view: block(
+        features, view.part_of(told, (features.shape[-2], features.shape[-1]))
+    )
+
+
+def _through(layers: list[_Layer], features: Tensor, view: View) -> Tensor:
+    for layer in layers:
+        features = layer(features, view)
+    return features
 
 
 def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -94,6 +94,7 @@ class TraceStream(nn.Module):
         """
         features = self._looked(pixels, height)
         for block in self.blocks:  # each frees what the last one gave
+            assert isinstance(block, ResidualBlock)
             features = block(features) if self.training else _block_in_strips(block, features)
         return self.classify(features)
 
@@ -111,12 +112,12 @@ class TraceStream(nn.Module):
         return self.project(self.norm(self.statistics(image)))
 
 
-def _block_in_strips(block: nn.Module, features: Tensor) -> Tensor:
+def _block_in_strips(block: ResidualBlock, features: Tensor) -> Tensor:
     """A residual block on all of `features`, of whose steps only a strip's lie in memory."""
-    mean = features.mean((2, 3))
+    told = block.told(features)
 
     def strip(first: int, last: int) -> Tensor:
-        return block(features[:, :, first:last], mean)
+        return block(features[:, :, first:last], told)
 
     return _in_strips(strip, features.shape[2], _BLOCK_ROWS, 2)  # its two 3 x 3 convolutions
 

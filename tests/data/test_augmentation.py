@@ -46,6 +46,29 @@ def test_crops_lie_on_the_jpeg_grid_and_prefer_the_mask():
     assert seen > 15
 
 
+def test_a_small_picture_is_mirrored_at_its_last_whole_block():
+    image = np.random.default_rng(0).integers(0, 256, (70, 51, 3), np.uint8)
+    mask = image[..., 0] > 200
+    crop, cut = crop_or_pad(image, mask, 96, np.random.default_rng(0))
+    assert crop.shape == (96, 96, 3)
+    np.testing.assert_array_equal(crop[:64, :48], image[:64, :48])
+    np.testing.assert_array_equal(crop[64:], crop[32:64][::-1])
+    np.testing.assert_array_equal(crop[:, 48:], crop[:, :48][:, ::-1])
+    np.testing.assert_array_equal(cut, crop[..., 0] > 200)
+
+
+def test_a_small_picture_is_not_enlarged_to_fill_the_crop():
+    """Enlarging would take from all of a small photo the traces that it has."""
+    config = DataConfig(crop=96, blur=0, jpeg=0, resize=0)
+    checks = np.indices((40, 200)).sum(0) % 2 * 255  # the finest pattern there is
+    image = checks[..., None].repeat(3, axis=2).astype(np.uint8)
+    sample = Forgery(image, np.zeros((40, 200), bool), "authentic")
+    crop = augment(sample, config, np.random.default_rng(0)).image
+    inner = np.abs(np.diff(crop[:40, :, 0].astype(int), axis=1))
+    assert crop.shape == (96, 96, 3)
+    assert (inner == 255).all()
+
+
 def test_published_pictures_stay_whole():
     config = DataConfig(crop=64, blur=0.5, jpeg=0.5, resize=0.0)
     for seed in range(10):

@@ -179,6 +179,31 @@ def test_context_tells_every_position_of_the_whole_image():
         assert (far > 0) == context
 
 
+def test_with_a_reach_context_tells_of_the_cells_around():
+    """Against means taken position by position, in float64."""
+    torch.manual_seed(0)
+    block = ResidualBlock(3, context=True, reach=1, cell=4).eval()
+    features = torch.randn(1, 3, 4 * 5, 4 * 2)  # 5 x 2 cells
+    cells = features.double().reshape(1, 3, 5, 4, 2, 4).mean((3, 5))
+    # Of two columns both are always near; of five rows three, at a border the nearest three.
+    near = [cells[:, :, rows].mean((2, 3)) for rows in map(slice, [0, 0, 1, 2, 2], [3, 3, 4, 5, 5])]
+    weight, bias = block.context.weight.double(), block.context.bias.double()
+    expected = torch.stack([mean @ weight.T + bias for mean in near], 2)[..., None]
+    told = block.told(torch.nn.functional.avg_pool2d(features, 4))
+    torch.testing.assert_close(told.double(), expected.expand(-1, -1, -1, 2), atol=1e-5, rtol=1e-5)
+    spread = torch.nn.functional.interpolate(told, (20, 8), mode="bilinear")
+    change = block.second(block.first(features))
+    torch.testing.assert_close(block(features), torch.relu(features + change + spread))
+
+
+def test_a_reach_past_the_image_is_all_of_it():
+    torch.manual_seed(0)
+    whole, near = ResidualBlock(4, True).eval(), ResidualBlock(4, True, reach=4, cell=2).eval()
+    near.load_state_dict(whole.state_dict())
+    features = torch.randn(2, 4, 16, 18)  # 8 x 9 cells, all within 4 of the middle
+    torch.testing.assert_close(near(features), whole(features))
+
+
 def test_trace_energy_is_the_logarithm_of_the_mean_response():
     """Against the definition at one position, summed in float64."""
     energy = TraceEnergy(3, 4)
