@@ -2,10 +2,11 @@
 
     python benchmarks/calibrate.py --data VAL_DIR --weights FILE --out weights/compact.safetensors
 
-The threshold is chosen once, over all sets of VAL_DIR: the highest whose F1, averaged within each
+The shift is chosen once, over all sets of VAL_DIR: the lowest whose F1 at 0.5, averaged within each
 set and then over the sets (so that a large set does not decide alone), is within `--tolerance` of
-the best. Higher ones mark less of authentic photos, and near the best F1 hardly changes. A constant
-added to the logits changes no ranking: AUC and best F1 stay as they are.
+the best. Lower ones mark less of authentic photos, and near the best F1 hardly changes. A constant
+added to the logits changes no ranking of the network's. Copies are marked after the shift, as in a
+scan: what is marked of them does not depend on it.
 
 What is no matter of weights (`side.reach`, `core`, `copies`) is set as in the preset, and measured
 along.
@@ -14,7 +15,6 @@ along.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +29,14 @@ from tqdm import tqdm
 
 from fasa_cli.checkpoint import Checkpoint, read_checkpoint
 from fasa_cli.config import PRESETS
+from fasa_cli.copies import find_copies, mark
 from fasa_cli.data.datasets import FolderDataset
-from fasa_cli.metrics import f1_curve
+from fasa_cli.metrics import pixel_f1
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import build_model, save_model
 from fasa_cli.predictor import Predictor
+
+SHIFTS = np.arange(-4, 4.01, 0.1)  # of the logits
 
 
 def as_in_preset(checkpoint: Checkpoint) -> Checkpoint:
@@ -45,13 +48,20 @@ def as_in_preset(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, config=config.model_copy(update=update))
 
 
-def mean_curve(predictor: Predictor, dataset: FolderDataset) -> np.ndarray | None:
-    """Mean F1 of a set's manipulated images at each threshold of the metric's grid."""
+def mean_curve(predictor: Predictor, dataset: FolderDataset, copies: bool) -> np.ndarray | None:
+    """Mean F1 at 0.5 of a set's manipulated images after each of the SHIFTS."""
     curves = []
     for sample in tqdm(dataset, dataset.name, file=sys.stderr):
         if sample.target_mask is not None and sample.target_mask.any():
             probabilities = predictor.predict(sample.image).probabilities
-            curves.append(f1_curve(probabilities, sample.target_mask))
+            found = find_copies(sample.image) if copies else []
+            logits = np.log(probabilities) - np.log1p(-probabilities)
+            scores = []
+            for shift in SHIFTS:
+                shifted = 1 / (1 + np.exp(-logits - np.float32(shift)))
+                mark(shifted, found)
+                scores.append(pixel_f1(shifted, sample.target_mask))
+            curves.append(scores)
     return np.mean(curves, axis=0) if curves else None
 
 
@@ -77,21 +87,24 @@ def main() -> None:
 
     checkpoint = as_in_preset(read_checkpoint(arguments.weights))
     model = build_model(checkpoint)
+    config = model.config
+    model.config = config.model_copy(update={"copies": False})  # they are marked after the shift
     predictor = Predictor(model, arguments.device)
     curves = [
-        mean_curve(predictor, dataset) for dataset in find_sets(arguments.data, None).values()
+        mean_curve(predictor, dataset, config.copies)
+        for dataset in find_sets(arguments.data, None).values()
     ]
     curve = np.mean([one for one in curves if one is not None], axis=0)
-    thresholds = np.linspace(0, 1, len(curve))
     near_best = np.flatnonzero(curve >= curve.max() - arguments.tolerance)
-    chosen = float(np.clip(thresholds[near_best[-1]], 0.01, 0.99))
+    chosen = float(SHIFTS[near_best[0]])
     print(
-        f"best single threshold {thresholds[curve.argmax()]:.2f}: mean F1 {curve.max():.4f}; "
-        f"chosen {chosen:.2f}: {curve[near_best[-1]]:.4f}; "
-        f"at 0.5 it was {curve[np.abs(thresholds - 0.5).argmin()]:.4f}"
+        f"best shift {SHIFTS[curve.argmax()]:.1f}: mean F1 {curve.max():.4f}; "
+        f"chosen {chosen:.1f}: {curve[near_best[0]]:.4f}; "
+        f"without one it was {curve[np.abs(SHIFTS).argmin()]:.4f}"
     )
-    shift_logits(model, -math.log(chosen / (1 - chosen)))
-    training = {**checkpoint.training, "calibrated_threshold": chosen}
+    model.config = config
+    shift_logits(model, chosen)
+    training = {**checkpoint.training, "calibrated_shift": chosen}
     sha256 = save_model(model.cpu(), arguments.out, half=True, training=training)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
 

@@ -215,7 +215,7 @@ COMPACT = ModelConfig(
     ),
     traces=TracesConfig(width=64),
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),
-    core=2.0,
+    core=4.0,
     copies=True,
 )
 

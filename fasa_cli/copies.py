@@ -38,7 +38,7 @@ _WINDOW = 11  # pixels wide
 _FLAT = 1.0  # added to the deviations' product: below it there is nothing to correlate
 _MARGIN = 48  # pixels around a group's key points in which the copy may go on
 _LEANING = 1.8  # per unit of the mean logits' difference, towards one region of a pair
-_EXPLAINED = 2.0  # logits by which what a copy does not explain is discounted
+_EXPLAINED = 4.0  # logits by which what a copy does not explain is discounted
 _STRIP = 512  # rows of a photo that are marked at a time
 _LARGEST_OVERLAP = 0.25  # of a region and its partner; texture that repeats overlaps itself
 
