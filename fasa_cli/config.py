@@ -69,8 +69,8 @@ class SideConfig(_Section):
     widths: tuple[int, ...] = ()  # `residual` only
     depths: tuple[int, ...] = ()  # `residual` only
     energy_width: int = Field(0, ge=0)  # `residual` only: filters of its trace energy; 0: none
-    context: bool = False  # `residual` only: blocks are told a mean of the image; on in `compact`
-    reach: int = Field(0, ge=0)  # cells of 32 pixels to each side, of which; 0: the whole image's
+    context: bool = False  # `residual` only: blocks are told the image's mean; on in `compact`
+    reach: int = Field(0, ge=0)  # that of so many cells of 32 pixels to each side; 0: of all
 
 
 class TracesConfig(_Section):
@@ -211,7 +211,7 @@ COMPACT = ModelConfig(
         depths=(1, 2, 3, 2),
         energy_width=16,
         context=True,
-        reach=4,  # Ours: 288 pixels, as wide as what it was trained on (benchmarks/accuracy.md)
+        reach=4,  # Ours: 288 pixels, about as wide as its lessons (benchmarks/accuracy.md)
     ),
     traces=TracesConfig(width=64),
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),

@@ -395,19 +395,19 @@ class ResidualBlock(nn.Module):
         self.context = nn.Linear(width, width) if context else None
 
     def forward(self, features: Tensor, told: Tensor | None = None) -> Tensor:
-        """B x C x h x w -> the same shape. `told` is what `told` says of the whole image, where
-        these are a part of it."""
+        """B x C x h x w -> the same shape. Where these are a part of an image, `told` is what
+        `tell` gives for all of it, or that for this part."""
         change = self.second(self.first(features))
         if self.context is not None:
             if told is None:
-                told = self.told(F.avg_pool2d(features, self.cell) if self.reach else features)
+                told = self.tell(F.avg_pool2d(features, self.cell) if self.reach else features)
             if told.shape[-2:] != (1, 1):
                 size = features.shape[-2:]
                 told = F.interpolate(told, size, mode="bilinear", align_corners=False)
             change = change + told
         return F.relu(features + change)
 
-    def told(self, cells: Tensor) -> Tensor:
+    def tell(self, cells: Tensor) -> Tensor:
         """Mean features of an image's cells -> what its positions are told: B x C x 1 x 1, or as
         many as there are cells."""
         assert self.context is not None

@@ -80,7 +80,7 @@ def localise_in_tiles(
     """What the model, which must work at native resolution, answers for a photo of any size.
 
     `photo` is H x W x 3 uint8 RGB. Returns H x W float32 probabilities and the number of tiles.
-    Within 0.002 of the answer for the whole at once; with trained weights 0.0007 was measured.
+    Within 0.002 of the answer for the whole at once; with trained weights 0.0012 was measured.
     """
     with torch.inference_mode():
         return _TiledPhoto(model, photo, tile, overlap).probabilities()
@@ -236,28 +236,20 @@ class _PhotoMap:
         self._photo = photo
         self._values: Tensor | None = None
         self._stride = 0
-        self._cells: Tensor | None = None
 
     def put(self, tile: _Tile, features: Tensor) -> None:
         """Keep the part of the tile's features (1 x C x h x w) for which it answers."""
-        channels = features.shape[1]
-        if self._values is None or self._cells is None:
+        if self._values is None:
             self._stride = (tile.rows.stop - tile.rows.start) // features.shape[2]
             height, width = (side // self._stride for side in self._photo)
-            self._values = features.new_empty(height, width, channels, dtype=_KEPT)
-            height, width = (side // DEEPEST_STRIDE for side in self._photo)
-            self._cells = features.new_empty(1, channels, height, width, dtype=torch.float32)
+            self._values = features.new_empty(height, width, features.shape[1], dtype=_KEPT)
         covered, core = tile.cells(self._stride), tile.core(self._stride)
         rows, columns = (
             slice(own.start - whole.start, own.stop - whole.start)
             for own, whole in zip(core, covered, strict=True)
         )
-        values = features[:, :, rows, columns]
-        # In place: small results kept between large ones would hold the memory that those free.
-        cells = F.avg_pool2d(values, DEEPEST_STRIDE // self._stride)
-        rows, columns = tile.core(DEEPEST_STRIDE)
-        self._cells[:, :, rows, columns] = cells
-        self._values[core] = values[0].permute(1, 2, 0).clamp(-_LARGEST, _LARGEST)
+        values = features[0].permute(1, 2, 0)[rows, columns]
+        self._values[core] = values.clamp(-_LARGEST, _LARGEST)
 
     def around(self, tile: _Tile) -> Tensor:
         """All that the tile covers, 1 x C x h x w float32."""
@@ -266,8 +258,12 @@ class _PhotoMap:
 
     def cells(self) -> Tensor:
         """Means over cells of DEEPEST_STRIDE pixels, 1 x C x rows x columns."""
-        assert self._cells is not None
-        return self._cells
+        assert self._values is not None
+        side = DEEPEST_STRIDE // self._stride
+        rows = [
+            row.float().unflatten(1, (-1, side)).mean((0, 2)) for row in self._values.split(side)
+        ]
+        return torch.stack(rows).permute(2, 0, 1)[None]
 
 
 def _plain(module: nn.Module) -> _Layer:
@@ -276,7 +272,7 @@ def _plain(module: nn.Module) -> _Layer:
 
 def _told(block: ResidualBlock, photo: _PhotoMap) -> _Layer:
     """The block, each tile told its part of what the photo's positions are told."""
-    told = block.told(photo.cells())
+    told = block.tell(photo.cells())
     if told.shape[-2:] == (1, 1):
         return lambda features, view: block(features, told)
     return lambda features, view: block(

@@ -114,7 +114,7 @@ class TraceStream(nn.Module):
 
 def _block_in_strips(block: ResidualBlock, features: Tensor) -> Tensor:
     """A residual block on all of `features`, of whose steps only a strip's lie in memory."""
-    told = block.told(features)
+    told = block.tell(features)
 
     def strip(first: int, last: int) -> Tensor:
         return block(features[:, :, first:last], told)

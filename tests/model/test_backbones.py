@@ -189,7 +189,7 @@ def test_with_a_reach_context_tells_of_the_cells_around():
     near = [cells[:, :, rows].mean((2, 3)) for rows in map(slice, [0, 0, 1, 2, 2], [3, 3, 4, 5, 5])]
     weight, bias = block.context.weight.double(), block.context.bias.double()
     expected = torch.stack([mean @ weight.T + bias for mean in near], 2)[..., None]
-    told = block.told(torch.nn.functional.avg_pool2d(features, 4))
+    told = block.tell(torch.nn.functional.avg_pool2d(features, 4))
     torch.testing.assert_close(told.double(), expected.expand(-1, -1, -1, 2), atol=1e-5, rtol=1e-5)
     spread = torch.nn.functional.interpolate(told, (20, 8), mode="bilinear")
     change = block.second(block.first(features))
