@@ -29,11 +29,11 @@ from tqdm import tqdm
 
 from fasa_cli.checkpoint import Checkpoint, read_checkpoint
 from fasa_cli.config import PRESETS
-from fasa_cli.copies import find_copies, mark
 from fasa_cli.data.datasets import FolderDataset
 from fasa_cli.metrics import pixel_f1
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import build_model, save_model
+from fasa_cli.postprocess.copy_move import find_pairs, mark
 from fasa_cli.predictor import Predictor
 
 SHIFTS = np.arange(-4, 4.01, 0.1)  # of the logits
@@ -54,7 +54,7 @@ def mean_curve(predictor: Predictor, dataset: FolderDataset, copies: bool) -> np
     for sample in tqdm(dataset, dataset.name, file=sys.stderr):
         if sample.target_mask is not None and sample.target_mask.any():
             probabilities = predictor.predict(sample.image).probabilities
-            found = find_copies(sample.image) if copies else []
+            found = find_pairs(sample.image) if copies else []
             logits = np.log(probabilities) - np.log1p(-probabilities)
             scores = []
             for shift in SHIFTS:

@@ -22,10 +22,10 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from fasa_cli.config import DataConfig
-from fasa_cli.copies import candidates, features
 from fasa_cli.data.augmentation import publish
 from fasa_cli.data.photos import PhotoPool
 from fasa_cli.data.synthesis import Forger
+from fasa_cli.postprocess.copy_move import candidates
 
 LONGEST = 900  # pixels of the longer side
 LOOK_ALIKES = 1.5  # times what all copies weigh, since most photos are untouched
@@ -51,12 +51,12 @@ def main() -> None:
         forgery = publish(forgery, config, rng)
         truth, hit = forgery.target_mask, False
         forged += bool(truth.any())
-        for _, regions, traits in candidates(forgery.image):
+        for _, regions, features in candidates(forgery.image):
             is_copy = max(_overlap(region, truth) for region in regions) > COPIED
             if truth.any() and not is_copy:
                 continue  # a part of the copy, or a look-alike beside it: neither teaches
             hit |= is_copy
-            rows.append(features(traits))
+            rows.append(features(features))
             labels.append(is_copy)
             sides.append(photo % 2)
         found += hit

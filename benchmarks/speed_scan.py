@@ -17,7 +17,7 @@ from watched import watch
 
 from fasa_cli.assets import shipped_weights
 from fasa_cli.images import decode_image
-from fasa_cli.model.tiling import to_unit_range
+from fasa_cli.model.compact.tiling import to_unit_range
 from fasa_cli.predictor import Predictor
 
 AIM = 1.25  # times the larger of the model's and the decoder's time

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fasa_cli import __version__
-from fasa_cli.config import ModelConfig
+from fasa_cli.config import ModelConfig, PostprocessConfig
 from fasa_cli.errors import CheckpointError
 from fasa_cli.images import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had prototypes and a semantic encoder of another form
 PICKLE_STARTS = (b"\x80", b"PK")  # bare pickles and torch.save's zip archives
 
 
@@ -46,6 +46,7 @@ class Checkpoint:
     tool_version: str = __version__
     sha256: str = ""
     path: Path | None = None
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
 
     def summary(self) -> dict[str, Any]:
         """Plain facts for people and programs; sizes in bytes, parameters counted in tensors."""
@@ -78,6 +79,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
         "config": checkpoint.config.model_dump(mode="json"),
         "encoder": checkpoint.encoder and vars(checkpoint.encoder),
         "training": checkpoint.training,
+        "postprocess": checkpoint.postprocess.model_dump(mode="json"),
     }
     tensors = {name: tensor.contiguous().cpu() for name, tensor in checkpoint.tensors.items()}
     data = save(tensors, metadata={"fasa": json.dumps(description, sort_keys=True)})
@@ -111,6 +113,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tool_version=description["tool_version"],
             sha256=hashlib.sha256(data).hexdigest(),
             path=path,
+            postprocess=PostprocessConfig.model_validate(description["postprocess"]),
         )
     except SafetensorError as error:
         raise CheckpointError(
@@ -148,6 +151,7 @@ def _description(data: bytes, path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: its description is damaged; fetch it again") from error
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: checkpoint format {version}; this fasa reads format {FORMAT_VERSION}"
+            f"{path}: checkpoint format {version}; this fasa reads format {FORMAT_VERSION}. Use "
+            "the weights that come with it, train again, or use the fasa that wrote them"
         )
     return description

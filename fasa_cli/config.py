@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fasa_cli.errors import ConfigError
 
 Variant = Literal["baseline", "dct", "psa", "sfsa", "full"]
+TEMPERATURES = (0.02, 0.5)  # Ours: between which tau of Eq. 4 is learned
 VARIANTS: tuple[Variant, ...] = ("baseline", "dct", "psa", "sfsa", "full")  # Table 4, in its order
 
 
@@ -38,7 +39,7 @@ class FrequencyConfig(_Section):
 class EncoderConfig(_Section):
     """The semantic encoder and the alignment on top of it (Eqs. 2-4)."""
 
-    kind: Literal["open_clip", "convolutional"] = "open_clip"
+    kind: Literal["open_clip", "efficientnet_lite0", "convolutional"] = "open_clip"
     name: str = "ViT-L-14-quickgelu"  # section 4.1: CLIP ViT-L/14; OpenAI's weights: quick-GELU
     size: int = Field(224, ge=16)  # DESIGN: CLIP at 224 (the number is lost in the paper's text)
     blocks: tuple[int, ...] = (6, 12, 18, 24)  # Ours: "selected intermediate and deep layers"
@@ -46,7 +47,8 @@ class EncoderConfig(_Section):
     frozen: bool = True  # section 3.2
     dim: int = 768  # Ours: D, the width of CLIP's text embeddings
     heads: int = 8  # Ours: not printed
-    temperature: float = Field(0.07, gt=0)  # Ours: CLIP's own start; learned, clamped
+    # Ours: CLIP's own start; learned, within TEMPERATURES
+    temperature: float = Field(0.07, gt=TEMPERATURES[0], lt=TEMPERATURES[1])
     real_prompts: tuple[str, ...] = (
         "an authentic image region",  # section 3.2
         "an untouched part of a photograph",
@@ -69,15 +71,11 @@ class SideConfig(_Section):
     widths: tuple[int, ...] = ()  # `residual` only
     depths: tuple[int, ...] = ()  # `residual` only
     energy_width: int = Field(0, ge=0)  # `residual` only: filters of its trace energy; 0: none
-    context: bool = False  # `residual` only: blocks are told the image's mean; on in `compact`
-    reach: int = Field(0, ge=0)  # that of so many cells of 32 pixels to each side; 0: of all
-
-
-class TracesConfig(_Section):
-    """Ours: a stream of local statistics beside the side backbone (model/traces.py)."""
-
-    width: int = Field(0, ge=0)  # channels; 0: none
-    depth: int = Field(3, ge=1)  # residual blocks
+    context: bool = False  # `residual` only: blocks see the image's mean; on in `compact`
+    context_window: int = Field(0, ge=0)  # that of so many cells of 32 pixels to each side; 0: all
+    # Ours, `residual` only: local DCT statistics that join the second stage (model/compact/)
+    statistics_width: int = Field(0, ge=0)  # channels; 0: none
+    statistics_depth: int = Field(3, ge=1)  # residual blocks
 
 
 class DecoderConfig(_Section):
@@ -98,29 +96,34 @@ class ModelConfig(_Section):
     frequency: FrequencyConfig = FrequencyConfig()
     encoder: EncoderConfig = EncoderConfig()
     side: SideConfig = SideConfig()
-    traces: TracesConfig = TracesConfig()
+    # Eq. 5: how often the patch grid doubles on its way to each stage. CLIP's 16 x 16 grid is the
+    # last stage's of a 512-pixel input: 3, 2, 1, 0.
+    adapter_doublings: tuple[int, int, int, int] = (3, 2, 1, 0)
     decoder: DecoderConfig = DecoderConfig()
-    # Ours: by how much a region's highest logit must exceed the threshold (cores.py); 0: not at all
-    core: float = Field(0.0, ge=0)
-    copies: bool = False  # Ours: also mark what is there twice (copies.py); on in `compact`
+    # Ours: leave out bars around the photo and start at its JPEG grid (imaging/framing.py); on in
+    # `compact`, whose statistics compare blocks
+    framing: bool = False
 
     @model_validator(mode="after")
-    def _traces_need_pixels(self) -> ModelConfig:
-        if self.traces.width and self.input_size is not None:
+    def _statistics_need_pixels(self) -> ModelConfig:
+        if self.side.statistics_width and self.input_size is not None:
             raise ValueError(
-                "traces are of pixels that were not resized; leave model.input_size null, or set "
-                "model.traces.width to 0"
+                "DCT statistics are of pixels that were not resized; leave model.input_size null, "
+                "or set model.side.statistics_width to 0"
             )
         return self
-
-    @property
-    def has_traces(self) -> bool:
-        """Whether there is a stream of local statistics: a part of the frequency pathway."""
-        return self.traces.width > 0 and self.includes("dct")
 
     def includes(self, part: Variant) -> bool:
         """Whether this variant holds `part`; each of Table 4's rows holds those above it."""
         return VARIANTS.index(self.variant) >= VARIANTS.index(part)
+
+
+class PostprocessConfig(_Section):
+    """What happens to the network's map (postprocess/). Ours, all of it; off unless asked for."""
+
+    # Hysteresis: by how much a region's highest logit must exceed the threshold; 0: not at all
+    minimum_prominence: float = Field(0.0, ge=0)
+    copy_move: bool = False  # search for duplicated regions and mark them
 
 
 class LossConfig(_Section):
@@ -153,6 +156,9 @@ class DataConfig(_Section):
     blur: float = Field(0.1, ge=0, le=1)  # section 4.1 names blur, JPEG, scaling, cropping, flip;
     jpeg: float = Field(0.5, ge=0, le=1)  # Ours: the probabilities
     resize: float = Field(0.2, ge=0, le=1)
+    develop: float = Field(0.2, ge=0, le=1)  # Ours: photos developed as a whole (development.py),
+    noise: float = Field(0.0, ge=0, le=1)  # a sensor's noise on the whole picture, and
+    frames: float = Field(0.0, ge=0, le=1)  # bars, frames and captions, which are not marked
     workers: int = Field(2, ge=0)  # processes that make samples beside the training process
     cache_gigabytes: float = Field(4.0, ge=0)  # decoded photos kept in memory
 
@@ -163,7 +169,6 @@ class TrainingConfig(_Section):
     epochs: int = Field(20, ge=1)  # section 4.1
     samples_per_epoch: int = Field(2000, ge=1)  # Ours: forgeries made on the fly have no end
     batch: int = Field(32, ge=1)  # section 4.1; per step, over all processes
-    part: Literal["all", "traces"] = "all"  # Ours: "traces" is a lesson for that stream alone
     accumulate: int = Field(1, ge=1)  # parts in which a process takes its share of a batch
     checkpointing: bool = False  # Ours: `convnext` only; a third of the memory for more time
     learning_rate: float = Field(1e-4, gt=0)  # DESIGN: cosine from 1e-4 (lost in the paper's text)
@@ -179,11 +184,12 @@ class TrainingConfig(_Section):
 
 
 class FasaConfig(_Section):
-    """Everything that decides a training: model, data, training."""
+    """Everything that decides a training: model, data, training; and what follows the network."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+    postprocess: PostprocessConfig = PostprocessConfig()  # written into the weights
 
 
 PAPER = ModelConfig()
@@ -195,12 +201,10 @@ COMPACT = ModelConfig(
     input_size=None,
     frequency=FrequencyConfig(gain_high=8.0),
     encoder=EncoderConfig(
-        kind="convolutional",
-        name="compact",
-        size=192,
-        blocks=(2, 3, 4),
-        widths=(16, 32, 64, 128),
-        frozen=False,  # Ours: no pretrained encoder of this size exists; it learns with the rest
+        kind="efficientnet_lite0",
+        name="EfficientNet-Lite0",
+        size=256,  # Ours: a patch grid of 16 x 16, as CLIP's
+        blocks=(3, 5, 7),  # Ours: the last groups of strides 8, 16, 32
         dim=128,
         heads=4,
     ),
@@ -211,12 +215,12 @@ COMPACT = ModelConfig(
         depths=(1, 2, 3, 2),
         energy_width=16,
         context=True,
-        reach=4,  # Ours: 288 pixels, about as wide as its lessons (benchmarks/accuracy.md)
+        context_window=4,  # Ours: 288 pixels, about its training crops (benchmarks/accuracy.md)
+        statistics_width=64,
     ),
-    traces=TracesConfig(width=64),
+    adapter_doublings=(2, 1, 0, 0),  # Ours: no map larger than the stage's own in training crops
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),
-    core=4.0,
-    copies=True,
+    framing=True,
 )
 
 # Ours: for tests; it has every part and trains a step in milliseconds.
@@ -240,9 +244,10 @@ TINY = ModelConfig(
         depths=(1, 1, 1, 1),
         energy_width=4,
         context=True,
-        reach=1,
+        context_window=1,
+        statistics_width=4,
+        statistics_depth=1,
     ),
-    traces=TracesConfig(width=4, depth=1),
     decoder=DecoderConfig(dim=8, heads=2, gate_width=4, merge_width=8),
 )
 

@@ -27,6 +27,7 @@ RUN_FOLDER = "_fasa"  # within an output folder: what describes the run
 OUTPUT_SUFFIXES = {
     "mask": ".mask.png",
     "probabilities": ".prob.png",
+    "network": ".network.png",
     "overlay": ".overlay.jpg",
 }
 GROUND_TRUTH_BESIDE = {"masks": "images", "gt": "tp"}  # as IMDL-BenCo and most data sets do

@@ -36,7 +36,7 @@ from fasa_cli.metadata import PhotoMetadata, read_metadata
 from fasa_cli.region_export import region_mask
 from fasa_cli.rendering import heat_map
 from fasa_cli.reporting import write_lines
-from fasa_cli.results import Copy, Failure, Region, ScanRecord
+from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord
 from fasa_cli.saved_run import SavedRun
 from fasa_cli.text import printable
 
@@ -286,7 +286,7 @@ class _Page:
             "regions": [_region(region) for region in record.regions[:_LISTED_REGIONS]],
             "region_count": record.region_count,
             "outlines": [],
-            "copies": [_copy(copy) for copy in record.copies],
+            "copies": [_copy(copy) for copy in record.copy_move],
             "pictures": "",
             "format": record.format,
             "bytes": record.bytes,
@@ -480,7 +480,7 @@ def _region(region: Region) -> dict[str, Any]:
     }
 
 
-def _copy(copy: Copy) -> dict[str, Any]:
+def _copy(copy: CopyMovePair) -> dict[str, Any]:
     return {"boxes": copy.boxes, "matches": copy.matches, "probability": copy.probability}
 
 

@@ -1,4 +1,7 @@
-"""The one road to a prediction: validation, scan and robustness all go through `Predictor`."""
+"""The single entry point for a prediction: validation, scan and robustness all use `Predictor`.
+
+picture -> frame (bars, JPEG grid) -> network -> hysteresis -> copy-move marks
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,21 @@ import numpy as np
 import torch
 
 from fasa_cli.checkpoint import read_checkpoint
-from fasa_cli.config import ModelConfig
-from fasa_cli.copies import LocatedCopy, find_copies, mark
-from fasa_cli.cores import require_cores
+from fasa_cli.config import ModelConfig, PostprocessConfig
 from fasa_cli.errors import DeviceError
+from fasa_cli.imaging.framing import find_frame
+from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa, image_score
-from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.weights import build_model, speed_up
-from fasa_cli.results import Prediction
+from fasa_cli.postprocess.copy_move import LocatedPair, add_marks, copy_move_map, find_pairs
+from fasa_cli.postprocess.hysteresis import apply_hysteresis
+from fasa_cli.results import Frame, Prediction
 
 # Ours: a photo is analysed whole where memory allows (about 100 bytes a pixel), which holds for
 # the 12 megapixels of a phone; a larger one in tiles (model/tiling.py).
 LARGEST_WHOLE_PIXELS = 12_600_000
 LARGEST_WHOLE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
-_THREADS = os.cpu_count() or 1  # that look for copies while the model runs
+_THREADS = os.cpu_count() or 1  # that search for copy-move pairs while the model runs
 
 _log = logging.getLogger(__name__)
 
@@ -53,14 +57,17 @@ class Predictor:
         path: Path | None = None,
         sha256: str = "",
         precision: str = "float32",
+        postprocess: PostprocessConfig | None = None,
     ):
         """`precision` is that of the products: "float32", or "bfloat16" where speed counts more.
+        Without `postprocess` predictions are the network's own.
 
         Raises:
             DeviceError: `device` is asked for and not there.
         """
         self.device = resolve_device(device)
         self.precision = precision
+        self.postprocess = postprocess or PostprocessConfig()
         self.model = model.to(self.device).eval()
         parameters = sum(parameter.numel() for parameter in model.parameters())
         self._largest_batch: int | None = None  # until CUDA memory has shown its limit
@@ -73,9 +80,11 @@ class Predictor:
         device: str = "auto",
         encoder_weights: str | None = None,
         precision: str = "float32",
-        copies: bool | None = None,
+        copy_move: bool | None = None,
+        postprocess: bool = True,
     ) -> Predictor:
-        """`copies` says whether to look for what is there twice; None: as the checkpoint says.
+        """`copy_move` says whether to search for copy-move pairs; None: as the checkpoint says.
+        Without `postprocess` predictions are the network's own.
 
         Raises:
             CheckpointError: the weights cannot be used; the message says why.
@@ -84,9 +93,10 @@ class Predictor:
         resolve_device(device)  # the cheaper refusal first
         checkpoint = read_checkpoint(path)
         model = build_model(checkpoint, encoder_weights)
-        if copies is not None:
-            model.config = model.config.model_copy(update={"copies": copies})
-        predictor = cls(model, device, path, checkpoint.sha256, precision)
+        after = checkpoint.postprocess if postprocess else PostprocessConfig()
+        if copy_move is not None:
+            after = after.model_copy(update={"copy_move": copy_move})
+        predictor = cls(model, device, path, checkpoint.sha256, precision, after)
         speed_up(predictor.model)
         return predictor
 
@@ -105,22 +115,37 @@ class Predictor:
         When a CUDA device runs out of memory, this and all later batches are halved until they
         fit, and the log says so.
         """
+        framed = [self._framed(image) for image in images]
         groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(image.shape, []).append(index)
+        for index, (pixels, _) in enumerate(framed):
+            groups.setdefault(pixels.shape, []).append(index)
         predictions: dict[int, Prediction] = {}
         with ThreadPoolExecutor(_THREADS) as threads:
-            searched = images if self.config.copies else ()
-            found = [threads.submit(find_copies, image) for image in searched]
+            searched = images if self.postprocess.copy_move else ()
+            found = [threads.submit(find_pairs, image) for image in searched]
             for indices in groups.values():
-                group = self._predict_equal([images[index] for index in indices])
+                group = self._predict_equal([framed[index][0] for index in indices])
                 predictions.update(zip(indices, group, strict=True))
-        answers = [predictions[index] for index in range(len(images))]
-        if self.config.core:
-            answers = [_cored(answer, self.config.core) for answer in answers]
-        if not found:
-            return answers
-        return [_marked(answer, one.result()) for answer, one in zip(answers, found, strict=True)]
+        answers = [
+            _unframed(predictions[index], frame, images[index])
+            for index, (_, frame) in enumerate(framed)
+        ]
+        pairs = [one.result() for one in found] or [[] for _ in images]
+        return [
+            _postprocessed(answer, self.postprocess, own)
+            for answer, own in zip(answers, pairs, strict=True)
+        ]
+
+    def _framed(self, image: np.ndarray) -> tuple[np.ndarray, Frame | None]:
+        """The photo in a picture, mirrored on to the start of its JPEG grid; and where it lies."""
+        if not self.config.framing:
+            return image, None
+        frame = find_frame(image)
+        pixels = frame.crop(image)
+        top, left = frame.margin
+        if top or left:
+            pixels = cv2.copyMakeBorder(pixels, top, 0, left, 0, cv2.BORDER_REFLECT_101)
+        return np.ascontiguousarray(pixels), frame
 
     def _predict_equal(self, images: list[np.ndarray]) -> list[Prediction]:
         if self.config.input_size is None and not _fits(images[0]):
@@ -218,20 +243,44 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _cored(prediction: Prediction, height: float) -> Prediction:
-    """The prediction without regions that have no strong core."""
-    require_cores(prediction.probabilities, height)
-    return replace(prediction, score=float(prediction.probabilities.max()))
-
-
-def _marked(prediction: Prediction, findings: list[LocatedCopy]) -> Prediction:
-    """The prediction with what is there twice marked too."""
-    if not findings:
+def _unframed(prediction: Prediction, frame: Frame | None, image: np.ndarray) -> Prediction:
+    """The prediction at the picture's size; bars are not marked."""
+    if frame is None:
         return prediction
-    probabilities = prediction.probabilities
-    mark(probabilities, findings)
-    copies = tuple(finding.copy for finding in findings)
-    return replace(prediction, score=float(probabilities.max()), copies=copies)
+    top, left = frame.margin
+    inside = prediction.probabilities[top:, left:]
+    if inside.shape == image.shape[:2]:
+        probabilities = np.ascontiguousarray(inside)
+    else:
+        probabilities = np.zeros(image.shape[:2], np.float32)
+        frame.crop(probabilities)[:] = inside
+    score = float(probabilities.max())
+    return replace(prediction, probabilities=probabilities, score=score, frame=frame)
+
+
+def _postprocessed(
+    prediction: Prediction, config: PostprocessConfig, pairs: list[LocatedPair]
+) -> Prediction:
+    """The prediction after hysteresis and copy-move marks; the network's map stays beside it."""
+    network = prediction.probabilities
+    if not config.minimum_prominence and not pairs:
+        return prediction
+    probabilities = network.copy()
+    if config.minimum_prominence:
+        apply_hysteresis(probabilities, config.minimum_prominence)
+    copy_move_score = 0.0
+    if pairs:
+        marks = copy_move_map(network, pairs)
+        add_marks(probabilities, marks)
+        copy_move_score = float(marks.max())
+    return replace(
+        prediction,
+        probabilities=probabilities,
+        score=float(probabilities.max()),
+        network=network,
+        copy_move_score=copy_move_score,
+        pairs=tuple(located.pair for located in pairs),
+    )
 
 
 def _fits(image: np.ndarray) -> bool:

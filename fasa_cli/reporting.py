@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fasa_cli.errors import OutputError
-from fasa_cli.results import Copy, Failure, Region, Rle, ScanRecord, Skipped
+from fasa_cli.results import CopyMovePair, Failure, Region, Rle, ScanRecord, Skipped
 
-SCHEMA_VERSION = 1  # of results.jsonl and run.json; raised when a field changes its meaning
+# Of results.jsonl and run.json; raised when a field changes its meaning. 2: `copies` is
+# `copy_move`, and the scores of the network and of copy-move pairs stand apart.
+SCHEMA_VERSION = 2
+_READABLE = (1, SCHEMA_VERSION)
 
 _T = TypeVar("_T")
 
@@ -38,12 +41,16 @@ def parse_record(line: str | bytes) -> ScanRecord:
     """
     values = json.loads(line)
     try:
-        if values["schema_version"] != SCHEMA_VERSION:
+        if values["schema_version"] not in _READABLE:
             raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
+        if "copies" in values:
+            values["copy_move"] = values.pop("copies")
         for key in ("stored_size", "display_size", "effective_size", "warnings"):
             values[key] = tuple(values[key])
         values["regions"] = tuple(map(_parse_region, values["regions"]))
-        values["copies"] = tuple(map(_parse_copy, values.get("copies", ())))
+        for key in ("frame", "jpeg_grid"):
+            values[key] = tuple(values[key]) if values.get(key) else None
+        values["copy_move"] = tuple(map(_parse_pair, values.get("copy_move", ())))
         return ScanRecord(**values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a scan record: {error}") from error
@@ -55,10 +62,10 @@ def _parse_region(values: dict[str, Any]) -> Region:
     return Region(**{**values, "box": tuple(values["box"]), "rle": shape})
 
 
-def _parse_copy(values: dict[str, Any]) -> Copy:
+def _parse_pair(values: dict[str, Any]) -> CopyMovePair:
     first, second = (tuple(box) for box in values["boxes"])
     upper, lower = (tuple(row) for row in values["matrix"])
-    return Copy(**{**values, "boxes": (first, second), "matrix": (upper, lower)})
+    return CopyMovePair(**{**values, "boxes": (first, second), "matrix": (upper, lower)})
 
 
 def read_results(path: Path) -> Iterator[ScanRecord]:
@@ -107,13 +114,20 @@ def _read_lines(path: Path, parse: Callable[[bytes], _T]) -> Iterator[_T]:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def _optional(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
 _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "path": lambda record: record.path,
     "status": lambda record: record.status,
     "score_max": lambda record: record.score_max,
     "area_fraction": lambda record: record.area_fraction,
     "regions": lambda record: record.region_count,
-    "copies": lambda record: len(record.copies),
+    "copy_move_pairs": lambda record: len(record.copy_move),
+    "score_network": lambda record: _optional(record.score_network),
+    "score_copy_move": lambda record: _optional(record.score_copy_move),
+    "lowered_fraction": lambda record: _optional(record.lowered_fraction),
     "format": lambda record: record.format,
     "bytes": lambda record: record.bytes,
     "sha256": lambda record: record.sha256,
@@ -128,6 +142,7 @@ _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "mask": lambda record: record.outputs.get("mask", ""),
     "probabilities": lambda record: record.outputs.get("probabilities", ""),
     "overlay": lambda record: record.outputs.get("overlay", ""),
+    "network": lambda record: record.outputs.get("network", ""),
     "seconds": lambda record: record.seconds,
     "schema_version": lambda record: record.schema_version,
 }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+GRID = 8  # JPEG's block size in pixels
+
 
 @dataclass(frozen=True)
 class DecodedImage:
@@ -32,8 +34,38 @@ class DecodedImage:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """Two parts of a photo that show the same, so that one is a copy of the other (copies.py).
+class Frame:
+    """The photo within a picture: rows top..bottom and columns left..right, in pixels.
+
+    `grid` is (down, right): how far inside that box the first full JPEG block begins, 0 to 7 each,
+    or None where no grid shows.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    grid: tuple[int, int] | None = None
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height) of the photo in the picture, in pixels."""
+        return (self.left, self.top, self.right - self.left, self.bottom - self.top)
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """(above, left): pixels to add, so that the grid starts at the corner."""
+        return (0, 0) if self.grid is None else (-self.grid[0] % GRID, -self.grid[1] % GRID)
+
+    def crop(self, picture: np.ndarray) -> np.ndarray:
+        """The part of an H x W (x C) array that is the photo."""
+        return picture[self.top : self.bottom, self.left : self.right]
+
+
+@dataclass(frozen=True)
+class CopyMovePair:
+    """Two regions of a photo that show the same, so that one is a copy of the other
+    (postprocess/copy_move.py).
 
     `boxes` are theirs as (x, y, width, height), and `matrix` (2 x 3, by rows) maps the first part
     onto the second, in pixels of the upright image. Which of the two came first, this cannot say.
@@ -48,18 +80,40 @@ class Copy:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one image, at the image's own size.
+    """What fasa says of one image, at the image's own size.
 
-    `probabilities` is H x W float32 in [0, 1]. `score` is its maximum (Eq. 9), kept for parity
-    with the paper; `effective_size` is the (width, height) at which the model saw the image, whole
-    or in that many `tiles`. `copies` are parts found to be there twice, the most probable first.
+    `probabilities` is H x W float32 in [0, 1], after hysteresis and copy-move marks. `score` is
+    its maximum (Eq. 9), kept for parity with the paper; `effective_size` is the (width, height) at
+    which the model saw the image, whole or in that many `tiles`. `network` is the network's own
+    map where postprocessing may have changed it (see `network_map`). `pairs` are the copy-move
+    pairs found, the most probable first, and `copy_move_score` is the highest probability that
+    their marks have. `frame` is where the photo lies in the picture, if that was looked for.
     """
 
     probabilities: np.ndarray
     score: float
     effective_size: tuple[int, int]
     tiles: int = 1
-    copies: tuple[Copy, ...] = ()
+    network: np.ndarray | None = None
+    copy_move_score: float = 0.0
+    pairs: tuple[CopyMovePair, ...] = ()
+    frame: Frame | None = None
+
+    @property
+    def network_map(self) -> np.ndarray:
+        """H x W float32: the probabilities as the network gave them."""
+        return self.probabilities if self.network is None else self.network
+
+    @property
+    def network_score(self) -> float:
+        """The highest probability that the network gave."""
+        return float(self.network_map.max())
+
+    def lowered(self, threshold: float) -> float:
+        """The share of pixels that the network marks at `threshold` and the final map does not."""
+        if self.network is None:
+            return 0.0
+        return float(((self.network > threshold) & (self.probabilities <= threshold)).mean())
 
     def mask(self, threshold: float) -> np.ndarray:
         """H x W bool: the pixels whose probability is above `threshold`."""
@@ -153,9 +207,13 @@ class ScanRecord:
     `path` is the input as it was found; `name` is unique in its run and heads the image's outputs.
     Sizes are (width, height) in pixels. `score_max` is Eq. 9, `area_fraction` the share of pixels
     above the threshold, in [0, 1]. `regions` are the largest ones; `region_count` counts them all.
-    `copies` are parts that are there twice. `outputs` gives per kind (mask, probabilities, overlay)
-    a file's path in the output folder, `outputs_sha256` its hash. `seconds` is decoding plus the
-    image's share of its batch.
+    `score_network` is the network's highest probability and `score_copy_move` that of the marks of
+    `copy_move` pairs; `lowered_fraction` is the share of pixels that the network marks and
+    hysteresis took away. `frame` is (x, y, width, height) of the photo within the picture, bars
+    left out, and `jpeg_grid` (x, y) where its first full JPEG block starts in that frame; None
+    where that was not looked for, or no grid shows. `outputs` gives per kind (mask, probabilities,
+    network, overlay) a file's path in the output folder, `outputs_sha256` its hash. `seconds` is
+    decoding plus the image's share of its batch.
     """
 
     schema_version: int
@@ -176,7 +234,12 @@ class ScanRecord:
     outputs: dict[str, str]
     outputs_sha256: dict[str, str]
     seconds: float
-    copies: tuple[Copy, ...] = ()
+    score_network: float | None = None
+    score_copy_move: float | None = None
+    lowered_fraction: float | None = None
+    frame: tuple[int, int, int, int] | None = None
+    jpeg_grid: tuple[int, int] | None = None
+    copy_move: tuple[CopyMovePair, ...] = ()
     status: str = "analysed"
 
 

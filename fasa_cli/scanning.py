@@ -76,6 +76,7 @@ class ScanOptions:
     out: Path
     threshold: float = 0.5
     probabilities: bool = False
+    network: bool = False
     overlay: bool = False
     batch: int = 1
     overwrite: bool = False
@@ -134,6 +135,7 @@ def scan(
             "deterministic": options.deterministic,
             "precision": predictor.precision,
             "model": predictor.config.model_dump(mode="json"),
+            "postprocess": predictor.postprocess.model_dump(mode="json"),
         },
     }
     targets = (
@@ -332,9 +334,11 @@ class _Scan:
         encoders: dict[str, Callable[[], bytes]] = {
             "mask": lambda: encode_mask(mask),
             "probabilities": lambda: encode_probabilities(probabilities),
+            "network": lambda: encode_probabilities(item.prediction.network_map),
             "overlay": lambda: encode_jpeg(overlay(item.image.pixels, probabilities, threshold)),
         }
         regions = find_regions(probabilities, threshold)
+        frame = item.prediction.frame
         listed = with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask)
         kinds = self._options.outputs
         outputs = {kind: item.source.name + OUTPUT_SUFFIXES[kind] for kind in kinds}
@@ -360,7 +364,12 @@ class _Scan:
             outputs=outputs,
             outputs_sha256=hashes,
             seconds=round(item.seconds, 4),
-            copies=item.prediction.copies,
+            score_network=round(item.prediction.network_score, 6),
+            score_copy_move=round(item.prediction.copy_move_score, 6),
+            lowered_fraction=round(item.prediction.lowered(threshold), 6),
+            frame=None if frame is None else frame.box,
+            jpeg_grid=None if frame is None or frame.grid is None else frame.grid[::-1],
+            copy_move=item.prediction.pairs,
         )
 
     # --- Counting ---
@@ -445,9 +454,17 @@ def _failed(source: Source, kind: str, why: Exception | str, stage: str) -> _Set
 
 
 def _warnings(item: _Analysed) -> tuple[str, ...]:
-    tiles = item.prediction.tiles
-    seen = (f"analysed in {tiles} overlapping tiles",) if tiles > 1 else ()
-    return (*item.image.warnings, *seen)
+    notes = []
+    if (tiles := item.prediction.tiles) > 1:
+        notes.append(f"analysed in {tiles} overlapping tiles")
+    frame, (width, height) = item.prediction.frame, item.image.display_size
+    if frame is not None and frame.box != (0, 0, width, height):
+        x, y, inner_width, inner_height = frame.box
+        notes.append(
+            f"bars around the photo were not analysed: it is {inner_width} x {inner_height} pixels "
+            f"at ({x}, {y})"
+        )
+    return (*item.image.warnings, *notes)
 
 
 def _rounded(region: Region) -> Region:

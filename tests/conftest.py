@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fasa_cli.config import TINY
+from fasa_cli.config import TINY, PostprocessConfig
 from fasa_cli.discovery import discover
-from fasa_cli.results import Copy, Prediction
+from fasa_cli.results import CopyMovePair, Prediction
 
 # The models of tests are so small that on a busy machine threads mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,13 +38,14 @@ class Weights:
 
 
 class RedPredictor:
-    """Finds red, and `copies`. `before` is called with the images of every batch."""
+    """Finds red, and `pairs`. `before` is called with the images of every batch."""
 
-    copies: tuple[Copy, ...] = ()
+    pairs: tuple[CopyMovePair, ...] = ()
 
     device = "cpu"
     precision = "float32"
     config = TINY
+    postprocess = PostprocessConfig()
 
     def __init__(self, sha256: str = "0" * 64) -> None:
         self.weights = Weights(sha256=sha256)
@@ -64,7 +65,7 @@ class RedPredictor:
     def _predict(self, image: np.ndarray) -> Prediction:
         probabilities = image[:, :, 0].astype(np.float32) / 255
         score, size = float(probabilities.max()), image.shape[1::-1]
-        return Prediction(probabilities, score, size, copies=self.copies)
+        return Prediction(probabilities, score, size, pairs=self.pairs)
 
 
 def scan_red(*inputs: str, out: str = "masks", **options: Any) -> Path:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fasa_cli.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from fasa_cli.checkpoint import FORMAT_VERSION, Checkpoint, read_checkpoint, write_checkpoint
 from fasa_cli.config import TINY
 from fasa_cli.errors import CheckpointError
 
@@ -97,7 +97,7 @@ def test_damaged_or_later_descriptions_are_refused(tmp_path, description):
 def test_an_unknown_configuration_key_is_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     description = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "tool_version": "9",
         "config": {**TINY.model_dump(mode="json"), "colour": "blue"},
         "encoder": None,

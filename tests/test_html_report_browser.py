@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from fasa_cli.html_report import write_html_report
-from fasa_cli.results import Copy
 from tests.conftest import RedPredictor, scan_red
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the extra test brings Selenium")
@@ -278,8 +277,10 @@ def test_what_is_there_twice_is_listed_and_shown(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     identity = ((1.0, 0.0, 100.0), (0.0, 1.0, 60.0))
-    copy = Copy(((10, 20, 30, 20), (110, 80, 30, 20)), identity, 0.875, 12)
-    monkeypatch.setattr(RedPredictor, "copies", (copy,))
+    from fasa_cli.results import CopyMovePair
+
+    pair = CopyMovePair(((10, 20, 30, 20), (110, 80, 30, 20)), identity, 0.875, 12)
+    monkeypatch.setattr(RedPredictor, "pairs", (pair,))
     Path("photos").mkdir()
     red_box("photos/a.png", 200, 20)
     scan_red("photos", probabilities=True)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from fasa_cli import degradations
 from fasa_cli import predictor as module
-from fasa_cli.config import TINY
-from fasa_cli.cores import require_cores
+from fasa_cli.config import TINY, PostprocessConfig
 from fasa_cli.errors import DeviceError
+from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa
-from fasa_cli.model.tiling import localise_in_tiles, to_unit_range
+from fasa_cli.postprocess.hysteresis import apply_hysteresis
 from fasa_cli.predictor import Predictor, resolve_device
 
 
@@ -56,10 +57,10 @@ def test_what_is_there_twice_is_marked_where_the_configuration_says_so(predictor
     image[110:190, 190:280] = image[10:90, 20:110]
     plain = predictor.predict(image)
     looking = Predictor(copy.deepcopy(predictor.model), "cpu")
-    looking.model.config = TINY.model_copy(update={"copies": True})
+    looking.postprocess = PostprocessConfig(copy_move=True)
     marked, untouched = looking.predict_batch([image, image[:110]])
-    assert plain.copies == untouched.copies == ()
-    (found,) = marked.copies
+    assert plain.pairs == untouched.pairs == ()
+    (found,) = marked.pairs
     assert abs(found.matrix[0][2]) == pytest.approx(170, abs=0.5)
     inside = marked.probabilities[120:180, 200:270]
     assert inside.min() >= found.probability * 0.5
@@ -69,17 +70,59 @@ def test_what_is_there_twice_is_marked_where_the_configuration_says_so(predictor
     )
 
 
-def test_weak_regions_need_a_core_where_the_model_says_so(predictor):
+def test_hysteresis_is_applied_where_it_is_configured_and_the_networks_map_stays(predictor):
     image = photo(80, 50)
     plain = predictor.predict(image)
-    choosy = Predictor(copy.deepcopy(predictor.model), "cpu")
-    choosy.model.config = TINY.model_copy(update={"core": 0.5})
+    choosy = Predictor(
+        copy.deepcopy(predictor.model),
+        "cpu",
+        postprocess=PostprocessConfig(minimum_prominence=0.5),
+    )
     expected = plain.probabilities.copy()
-    require_cores(expected, 0.5)
+    apply_hysteresis(expected, 0.5)
     assert (expected < plain.probabilities).any()
     prediction = choosy.predict(image)
     np.testing.assert_array_equal(prediction.probabilities, expected)
-    assert prediction.score == expected.max() < plain.score
+    np.testing.assert_array_equal(prediction.network_map, plain.probabilities)
+    assert prediction.score == expected.max() < prediction.network_score == plain.score
+    threshold = float(np.median(plain.probabilities))
+    lowered = (plain.probabilities > threshold) & (expected <= threshold)
+    assert prediction.lowered(threshold) == pytest.approx(lowered.mean())
+    assert lowered.any()
+    assert plain.lowered(threshold) == 0
+
+
+def framing(predictor):
+    """The same model, told to find the photo within its picture."""
+    model = copy.deepcopy(predictor.model)
+    model.config = model.config.model_copy(update={"framing": True})
+    return Predictor(model, "cpu")
+
+
+def test_bars_change_nothing_for_the_photo_and_are_not_marked(predictor):
+    image = photo(96, 80)
+    alone = framing(predictor).predict(image)
+    barred = cv2.copyMakeBorder(image, 20, 12, 0, 9, cv2.BORDER_CONSTANT)
+    prediction = framing(predictor).predict(barred)
+    assert prediction.frame.box == (0, 20, 80, 96)
+    inside = prediction.frame.crop(prediction.probabilities)
+    np.testing.assert_allclose(inside, alone.probabilities, atol=1e-5)
+    outside = prediction.probabilities.copy()
+    prediction.frame.crop(outside)[:] = 0
+    assert outside.max() == 0
+    assert prediction.probabilities.shape == barred.shape[:2]
+
+
+def test_a_crop_off_the_grid_is_seen_on_it(predictor):
+    """Cut off the grid, a JPEG gives nearly what it gave whole, but for its border."""
+    image = degradations.jpeg(cv2.GaussianBlur(photo(200, 240), (0, 0), 1.0), 80)
+    whole = framing(predictor).predict(image)
+    cut = framing(predictor).predict(np.ascontiguousarray(image[3:, 5:]))
+    assert (whole.frame.grid, cut.frame.grid) == ((0, 0), (5, 3))
+    assert cut.probabilities.shape == (197, 235)
+    np.testing.assert_allclose(
+        cut.probabilities[60:-8, 60:-8], whole.probabilities[63:-8, 65:-8], atol=0.02
+    )
 
 
 def test_large_photos_are_seen_in_tiles_at_native_resolution(predictor, monkeypatch):

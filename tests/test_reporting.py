@@ -12,7 +12,7 @@ import pytest
 
 from fasa_cli.errors import OutputError
 from fasa_cli.reporting import csv_lines, json_line, parse_record, read_results, write_lines
-from fasa_cli.results import Copy, Region, ScanRecord
+from fasa_cli.results import CopyMovePair, Region, ScanRecord
 
 RECORD = ScanRecord(
     schema_version=1,
@@ -33,7 +33,9 @@ RECORD = ScanRecord(
     outputs={"mask": "a.jpg.mask.png"},
     outputs_sha256={"mask": "cd"},
     seconds=0.1,
-    copies=(Copy(((0, 1, 2, 3), (4, 5, 2, 3)), ((1.0, 0.0, 4.0), (0.0, 1.0, 4.0)), 0.9, 12),),
+    copy_move=(
+        CopyMovePair(((0, 1, 2, 3), (4, 5, 2, 3)), ((1.0, 0.0, 4.0), (0.0, 1.0, 4.0)), 0.9, 12),
+    ),
 )
 ODD_NAMES = ["a\nb.jpg", "\u202egpj.jpg", "\udcff\udcfe.jpg", 'q"uo,te.jpg', "фото.jpg"]
 

@@ -50,6 +50,7 @@ def ablate(
     if photos is None and not data:
         raise DatasetError("nothing to train on; give PHOTOS, --data DATASET, or both")
     resolved = train.resolve(recipe, config, overrides or ())
+    encoder_weights = encoder_weights or train.shipped_encoder(resolved)
     scores: dict[Variant, dict[str, Any]] = {}
     with joined(device) as processes:
         sources = train.open_data(

@@ -85,7 +85,8 @@ EncoderWeights = Annotated[
     typer.Option(
         "--encoder-weights",
         metavar="openai|FILE",
-        help="Where the frozen CLIP encoder of preset paper is to be had; see fasa weights pull.",
+        help="Pretrained semantic encoder: preset paper takes CLIP (see fasa weights pull), "
+        "compact a .safetensors file of EfficientNet-Lite0.",
     ),
 ]
 Device = Annotated[

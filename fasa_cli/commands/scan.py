@@ -63,10 +63,18 @@ Deterministic = Annotated[
     typer.Option("--deterministic", help="The same bits from the same machine; slower, batch 1."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete an earlier scan in DIR.")]
-Copies = Annotated[
+CopyMove = Annotated[
     bool,
     typer.Option(
-        "--copies/--no-copies", help="Look for parts that are there twice, where the weights do."
+        "--copy-move/--no-copy-move",
+        help="Search for duplicated regions (copy-move), where the weights ask for it.",
+    ),
+]
+NetworkMap = Annotated[
+    bool,
+    typer.Option(
+        "--network-map",
+        help="Also write the network's own map, before hysteresis and copy-move marks.",
     ),
 ]
 Top = Annotated[int, typer.Option(min=0, help="Show the N images with the highest scores.")]
@@ -92,7 +100,8 @@ def scan(
     overwrite: Overwrite = False,
     deterministic: Deterministic = False,
     precision: Precision = "float32",
-    copies: Copies = True,
+    copy_move: CopyMove = True,
+    network_map: NetworkMap = False,
     top: Top = 0,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
@@ -119,13 +128,15 @@ def scan(
         batch = 1  # the answer may depend on its neighbours in the last bit
     path = weights or shipped_weights()
     predictor = Predictor.from_checkpoint(
-        path, device, encoder_weights, precision, None if copies else False
+        path, device, encoder_weights, precision, None if copy_move else False
     )
     preset, sha256 = predictor.weights.preset, predictor.weights.sha256
     say(f"{len(found.sources)} images; weights {preset} {sha256[:12]} on {predictor.device}")
     batch = batch or (8 if predictor.device.type == "cuda" else 1)
     maps = probabilities or report_file is not None
-    options = scanning.ScanOptions(out, threshold, maps, overlay, batch, overwrite, deterministic)
+    options = scanning.ScanOptions(
+        out, threshold, maps, network_map, overlay, batch, overwrite, deterministic
+    )
     ranking = Ranking(top)
 
     def report(outcome: Outcome) -> None:

@@ -54,10 +54,7 @@ NoCheck = Annotated[
 ]
 Recipe = Annotated[
     str,
-    typer.Option(
-        help="A recipe that comes with fasa: compact, compact-traces, compact-wide, opensdi, "
-        "catnet-protocol."
-    ),
+    typer.Option(help="A recipe that comes with fasa: compact, opensdi, catnet-protocol."),
 ]
 Config = Annotated[Path | None, typer.Option(help="Your own configuration (TOML or YAML) instead.")]
 Overrides = Annotated[
@@ -118,6 +115,8 @@ def train(
     if photos is None and not data:
         photos, changes = _examples(), [*DEMONSTRATION, *changes]
     resolved = resolve(recipe, config, changes)
+    if encoder_weights is None and init is None:
+        encoder_weights = shipped_encoder(resolved)
     with joined(device) as processes:
         tell = say if processes.is_first else silence
         sources = open_data(
@@ -172,6 +171,15 @@ def resolve(recipe: str, config: Path | None, changes: Sequence[str]) -> FasaCon
     from fasa_cli.config import load_config
 
     return load_config(config or assets.recipe(recipe), changes)
+
+
+def shipped_encoder(config: FasaConfig) -> str | None:
+    """Where a pretrained encoder is to be had that comes with fasa: in the shipped weights."""
+    from fasa_cli.assets import shipped_weights
+
+    encoder = config.model.encoder
+    wanted = encoder.kind == "efficientnet_lite0" and config.model.includes("psa")
+    return str(shipped_weights()) if wanted else None
 
 
 def open_data(

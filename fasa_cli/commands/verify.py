@@ -79,7 +79,7 @@ def _rerun(
         device,
         encoder_weights,
         config.get("precision", "float32"),
-        config.get("model", {}).get("copies", False),
+        config.get("postprocess", {}).get("copy_move", False),
     )
     with Progress(min(count, saved.count_records()), "photos again") as progress:
         return rerun(saved, predictor, count, tolerance, progress.advance)

@@ -46,7 +46,7 @@ def pull() -> None:
     os.environ["HF_HUB_OFFLINE"] = "0"  # before the libraries are imported: they read it once
 
     from fasa_cli.config import PAPER
-    from fasa_cli.model.backbones import build_encoder, build_side
+    from fasa_cli.model.presets import build_encoder, build_side
 
     say(f"fetching {PAPER.encoder.name} (openai) through open_clip; about 1.7 GB")
     encoder = build_encoder(PAPER.encoder, "openai")

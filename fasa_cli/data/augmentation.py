@@ -8,9 +8,11 @@ import numpy as np
 
 from fasa_cli import degradations
 from fasa_cli.config import DataConfig
+from fasa_cli.data.development import framed
 from fasa_cli.data.synthesis import Forgery
-from fasa_cli.degradations import GRID
+from fasa_cli.results import GRID
 
+LARGEST_NOISE = 14.0  # variance, in squared grey levels
 SMALLEST_CUT = 0.7  # of a picture's sides, where most of it is to be seen (Ours: not printed)
 
 
@@ -32,6 +34,10 @@ def augment(forgery: Forgery, config: DataConfig, rng: np.random.Generator) -> F
         image, mask = crop_or_pad(image, mask, config.crop, rng)
     if rng.random() < 0.5:
         image, mask = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
+    if rng.random() < config.noise:
+        image = degradations.gaussian_noise(image, float(rng.uniform(0.5, LARGEST_NOISE)), rng)
+    if rng.random() < config.frames:
+        image, mask = framed(image, mask, rng)
     # JPEG comes last: a file's block grid starts at its corner, and so must the crop's.
     image = _compress(image, config, rng)
     if whole:

@@ -18,7 +18,7 @@ from fasa_cli.data.shapes import (
     natural_region,
     region_to_change,
 )
-from fasa_cli.degradations import GRID
+from fasa_cli.results import GRID
 
 PLACES = 12  # of which a careful forger takes the one where a copy fits best
 LEAST_CHANGE = 6.0  # grey levels, on average, that such a place changes

@@ -18,6 +18,7 @@ import numpy as np
 
 from fasa_cli import degradations
 from fasa_cli.config import DataConfig
+from fasa_cli.data.development import develop
 from fasa_cli.data.manipulations import (
     change_in_place,
     copy_move,
@@ -38,8 +39,8 @@ from fasa_cli.data.shapes import (
     region_to_change,
     within_box,
 )
-from fasa_cli.degradations import GRID
 from fasa_cli.errors import ConfigError
+from fasa_cli.results import GRID
 
 if TYPE_CHECKING:
     from fasa_cli.data.autoencoder import Autoencoder
@@ -197,7 +198,7 @@ class Forger:
         photo, mask = _as_published(photo, mask, self.config.crop, rng)
         side = int(self.config.crop * rng.uniform(1.0, 1.5))
         window, mask = _cut(photo, mask, side, rng)
-        return (_developed(window, rng) if rng.random() < 0.2 else window), mask
+        return (develop(window, rng, mask) if rng.random() < self.config.develop else window), mask
 
     def _splice(
         self, window: np.ndarray, own_object: np.ndarray | None, rng: np.random.Generator
@@ -268,30 +269,6 @@ def _as_published(
         subsampling = str(rng.choice(["420", "444"]))
         photo = degradations.jpeg(photo, int(rng.integers(60, 99)), subsampling)
     return photo, mask
-
-
-def _developed(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change the whole picture as phones and photographers do: no part is manipulated."""
-    operation = rng.choice(["sharpen", "denoise", "tone", "grain"])
-    if operation == "sharpen":
-        soft = cv2.GaussianBlur(window, (0, 0), float(rng.uniform(0.7, 2)))
-        amount = float(rng.uniform(0.3, 1.5))
-        window = cv2.addWeighted(window, 1 + amount, soft, -amount, 0)
-    elif operation == "denoise":
-        strength = float(rng.uniform(8, 30))
-        window = cv2.bilateralFilter(window, 5, strength, 2.0)
-    elif operation == "tone":
-        gammas = rng.uniform(0.7, 1.4) * rng.uniform(0.9, 1.1, 3)
-        table = 255 * (np.arange(256)[:, None] / 255) ** gammas
-        window = np.stack(
-            [cv2.LUT(window[..., c], np.rint(table[:, c]).astype(np.uint8)) for c in range(3)],
-            axis=-1,
-        )
-    else:
-        window = degradations.gaussian_noise(window, float(rng.uniform(4, 80)), rng)
-    if rng.random() < 0.7:
-        window = degradations.jpeg(window, int(rng.integers(60, 99)))
-    return window
 
 
 def _cut(

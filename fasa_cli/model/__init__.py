@@ -17,7 +17,8 @@ Equation index:
     Eqs. 8-9   fasa.Fasa.forward and fasa.image_score
     Eq. 10     losses.FasaLoss
 
-Not in the paper: traces.TraceStream, local statistics whose answer is added to Eq. 7's.
+Not in the paper: `compact/`, the backbones of the preset of that name, local DCT statistics that
+join its side backbone, and tiles for large photos. `presets` builds the backbones.
 
 `Ours:` marks each reconstruction: what the paper's text leaves open, and why we read it so.
 """

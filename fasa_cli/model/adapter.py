@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fasa_cli.model.view import View
+from fasa_cli.model.resizing import Resize, resize
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -37,18 +36,15 @@ class SemanticFrequencySideAdapter(nn.Module):
         self.align = nn.Conv2d(width, stage_width, 1)
         self.norm = ChannelNorm(stage_width)
         self.smooth = nn.Conv2d(stage_width, stage_width, 3, padding=1)
+        # Ours: zero at first, so that a pretrained side backbone starts as itself.
+        nn.init.zeros_(self.smooth.weight)
+        if self.smooth.bias is not None:
+            nn.init.zeros_(self.smooth.bias)
 
     def forward(
-        self, semantic_map: Tensor, size: tuple[int, int], view: View | None = None
+        self, semantic_map: Tensor, size: tuple[int, int], resize: Resize = resize
     ) -> Tensor:
-        """B x D x h x w -> B x C x size, ready to be added to the stage's features.
-
-        With `view` the map is one photo's, and the features are those under the view's tiles.
-        """
-        features = self.upsample(semantic_map)
-        if view:
-            features = view.part_of(features, size)
-        elif features.shape[-2:] != size:
-            # Ours: at native resolution the stage's grid is no power of two times the patch grid.
-            features = F.interpolate(features, size, mode="bilinear", align_corners=False)
+        """B x D x h x w -> B x C x size, ready to be added to the stage's features."""
+        # Ours: at native resolution the stage's grid is no power of two times the patch grid.
+        features = resize(self.upsample(semantic_map), size)
         return self.smooth(self.norm(self.align(features)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fasa_cli.config import DecoderConfig
+from fasa_cli.model.resizing import resize
 
 
 class PrototypeGuidedMaskDecoder(nn.Module):
@@ -68,7 +67,7 @@ class TopDownMerge(nn.Module):
             features = self.lateral[index](stages[index])
             if merged:
                 size = (features.shape[-2], features.shape[-1])
-                features = features + _resize(merged[-1], size)
+                features = features + resize(merged[-1], size)
             merged.append(self.smooth[index](features))
         return merged[::-1]
 
@@ -78,42 +77,41 @@ class PrototypeAttention(nn.Module):
 
     Ours: a softmax over positions that is then summed gives one vector and no map, and the basis
     mask must stay spatial. So each head's scaled response gates its own value through a sigmoid,
-    and a 1x1 convolution mixes the heads to one map.
+    and a 1x1 convolution mixes the heads to one map. Query and keys are compared by direction, with
+    a learned scale and no query bias: else the keys alone could decide, whatever the prototype is.
     """
+
+    SCALE = 4.0  # Ours: sigmoid(4 cos) runs from 0.02 to 0.98; learned from there
 
     def __init__(self, width: int, dim: int, config: DecoderConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.query = nn.Linear(dim, config.dim)
+        self.query = nn.Linear(dim, config.dim, bias=False)
         self.key = nn.Conv2d(width, config.dim, 1)
         self.value = nn.Conv2d(width, config.dim, 1)
         self.mix = nn.Conv2d(config.dim, 1, 1)
+        self.scale = nn.Parameter(torch.full((config.heads,), self.SCALE))
 
     def forward(self, features: Tensor, prototype: Tensor, size: tuple[int, int]) -> Tensor:
         """B x C x h_s x w_s and D -> B x 1 x size.
 
-        Key and query, and value and mix, are linear one after the other, and a head's gate is one
-        number per position. So both pairs are folded into one map per head before any pixel is
-        touched: the same numbers at 2 K channels instead of 2 D.
+        Value and mix are linear one after the other, and a head's gate is one number per position.
+        So both are folded into one map per head before any pixel is touched.
         """
-        query = self._by_head(self.query(prototype)) / math.sqrt(
-            self.query.out_features // self.heads
-        )
+        query = F.normalize(self._by_head(self.query(F.normalize(prototype, dim=0))), dim=-1)
+        keys = self.key(features).float().unflatten(1, (self.heads, -1))  # B x K x D/K x h x w
+        keys = F.normalize(keys, dim=2, eps=1e-3)
+        response = torch.einsum("bkdhw,kd->bkhw", keys, query.float()) * self.scale[:, None, None]
         mix = self._by_head(self.mix.weight.flatten())  # K x D/K
-        weight = torch.cat([self._fold(query, self.key.weight), self._fold(mix, self.value.weight)])
-        bias = torch.cat([self._fold(query, self.key.bias), self._fold(mix, self.value.bias)])
-        maps = F.conv2d(features, weight[..., None, None], bias)  # B x 2 K x h_s x w_s
-        response, value = _resize(maps, size).chunk(2, dim=1)  # linear too: upsampled once folded
+        weight = torch.einsum("kd,kdc->kc", mix, self._by_head(self.value.weight[..., 0, 0]))
+        bias = None if self.value.bias is None else (mix * self._by_head(self.value.bias)).sum(1)
+        value = F.conv2d(features, weight[..., None, None], bias)  # B x K x h x w
+        response, value = resize(response, size), resize(value, size)
         gated = (torch.sigmoid(response) * value).sum(1, keepdim=True)
         return gated if self.mix.bias is None else gated + self.mix.bias
 
     def _by_head(self, channels: Tensor) -> Tensor:
         return channels.unflatten(0, (self.heads, -1))  # D x ... -> K x D/K x ...
-
-    def _fold(self, head_weights: Tensor, tensor: Tensor | None) -> Tensor:
-        if tensor is None:
-            return head_weights.new_zeros(self.heads)
-        return torch.einsum("kd,kd...->k...", head_weights, self._by_head(tensor.squeeze()))
 
 
 class FrequencyGate(nn.Module):
@@ -134,7 +132,7 @@ class FrequencyGate(nn.Module):
 
     def forward(self, frequency: Tensor, size: tuple[int, int]) -> Tensor:
         """B x 9 x H x W -> B x S x size."""
-        return _resize(self.layers(frequency), size)
+        return resize(self.layers(frequency), size)
 
 
 class SimpleDecoder(nn.Module):
@@ -157,13 +155,7 @@ class SimpleDecoder(nn.Module):
         """Stages (and the semantic map), B x C x h x w each -> logits B x 1 x h x w."""
         size = (sources[0].shape[-2], sources[0].shape[-1])
         projected = [
-            _resize(project(source), size)
+            resize(project(source), size)
             for project, source in zip(self.project, sources, strict=True)
         ]
         return self.classify(torch.stack(projected).sum(0))
-
-
-def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:
-    if features.shape[-2:] == size:
-        return features
-    return F.interpolate(features, size, mode="bilinear", align_corners=False)

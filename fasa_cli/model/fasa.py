@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,19 +11,12 @@ from torch import Tensor, nn
 
 from fasa_cli.config import ModelConfig
 from fasa_cli.model.adapter import SemanticFrequencySideAdapter
-from fasa_cli.model.backbones import (
-    DEEPEST_STRIDE,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Normalise,
-    build_encoder,
-    build_side,
-)
+from fasa_cli.model.backbones import DEEPEST_STRIDE, IMAGENET_MEAN, IMAGENET_STD, Normalise
 from fasa_cli.model.decoder import PrototypeGuidedMaskDecoder, SimpleDecoder
 from fasa_cli.model.frequency import AdaptiveDualBandDCT
+from fasa_cli.model.presets import build_encoder, build_side
+from fasa_cli.model.resizing import Resize, resize
 from fasa_cli.model.semantics import PatchSemanticAlignment, Prototypes
-from fasa_cli.model.traces import CELL, TraceStream
-from fasa_cli.model.view import View
 
 
 class FasaOutput(NamedTuple):
@@ -61,34 +55,29 @@ class Fasa(nn.Module):
         widths, dim = self.side.widths, config.encoder.dim
         if config.includes("psa"):
             self.encoder = build_encoder(config.encoder, encoder_weights)
-            self.align = PatchSemanticAlignment(self.encoder.width, config.encoder)
+            self.align = PatchSemanticAlignment(self.encoder.widths, config.encoder)
             self.prototypes = Prototypes(config.encoder, self.encoder.text_embeddings)
         if config.includes("sfsa"):
-            # CLIP's 16 x 16 grid is the last stage's of a 512-pixel input: 3, 2, 1, 0 doublings.
             self.adapters = nn.ModuleList(
-                SemanticFrequencySideAdapter(dim, width, len(widths) - 1 - stage)
-                for stage, width in enumerate(widths)
+                SemanticFrequencySideAdapter(dim, width, doublings)
+                for width, doublings in zip(widths, config.adapter_doublings, strict=True)
             )
-        if config.has_traces:
-            self.traces = TraceStream(config.traces)
         if config.includes("full"):
             self.decoder = PrototypeGuidedMaskDecoder(widths, dim, config.decoder)
         else:
             extra = dim if config.variant == "psa" else 0
             self.simple_decoder = SimpleDecoder(widths, config.decoder, extra)
 
-    def forward(self, image: Tensor, view: View | None = None) -> FasaOutput:
+    def forward(self, image: Tensor) -> FasaOutput:
         """Localise manipulated pixels (section 3).
 
-        `image` is B x 3 x H x W RGB in [0, 1], of any size from 1 x 1. With `view` it is one tile
-        of a photo, and gets its part of that photo's maps.
+        `image` is B x 3 x H x W RGB in [0, 1], of any size from 1 x 1.
         """
-        semantic_map = view.semantic_map if view else self.semantic_map(image)  # Eqs. 2-3
+        semantic_map = self.semantic_map(image)  # Eqs. 2-3
         patch_logits = None if semantic_map is None else self.prototypes(semantic_map)  # Eq. 4
         side_input = self.side_input(image)  # Eq. 1: B x 9 x H x W
-        stages = self._stages(side_input, semantic_map, view)  # Eq. 5
-        logits = self.decode(stages, side_input, semantic_map, view)  # Eqs. 6-7
-        logits = self.with_traces(logits, view.trace_map if view else self.trace_map(image), view)
+        stages = self.side(side_input, image, partial(self.inject, semantic_map))  # Eq. 5
+        logits = self.decode(stages, side_input, semantic_map)  # Eqs. 6-7
         return FasaOutput(self.to_image_size(logits, side_input, image), patch_logits)  # Eq. 8
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -120,31 +109,8 @@ class Fasa(nn.Module):
             image = F.pad(image, (0, right, 0, below), mode="replicate")
         return image.contiguous(memory_format=torch.channels_last)
 
-    def trace_map(self, image: Tensor) -> Tensor | None:
-        """What the local statistics say: B x 3 x H x W RGB in [0, 1] -> logits, B x 1 x h x w, one
-        per CELL of the padded image; None in models without."""
-        return padded_cells(self.traces(image)) if self.config.has_traces else None
-
-    def with_traces(self, logits: Tensor, trace_map: Tensor | None, view: View | None) -> Tensor:
-        """Logits at the finest stage's grid and those of the traces, added up."""
-        if trace_map is None:
-            return logits
-        size = (logits.shape[-2], logits.shape[-1])
-        if view:
-            return logits + view.part_of(trace_map, size)
-        return logits + F.interpolate(trace_map, size, mode="bilinear", align_corners=False)
-
-    def _stages(
-        self, side_input: Tensor, semantic_map: Tensor | None, view: View | None
-    ) -> list[Tensor]:
-        features, stages = side_input, []
-        for index, stage in enumerate(self.side.steps()):
-            features = self.inject(stage(features), index, semantic_map, view)
-            stages.append(features)
-        return stages
-
     def inject(
-        self, features: Tensor, index: int, semantic_map: Tensor | None, view: View | None = None
+        self, semantic_map: Tensor | None, features: Tensor, index: int, resize: Resize = resize
     ) -> Tensor:
         """Add the semantic map to the features of stage `index` (Eq. 5).
 
@@ -154,24 +120,22 @@ class Fasa(nn.Module):
         if semantic_map is None or not self.config.includes("sfsa"):
             return features
         size = (features.shape[-2], features.shape[-1])
-        return features + self.adapters[index](semantic_map, size, view)
+        return features + self.adapters[index](semantic_map, size, resize)
 
     def decode(
         self,
         stages: list[Tensor],
         side_input: Tensor,
         semantic_map: Tensor | None,
-        view: View | None = None,
+        resize: Resize = resize,
     ) -> Tensor:
         """Aligned stages, B x C_s x h_s x w_s -> logits at the finest one's grid (Eqs. 6-7)."""
         if self.config.includes("full"):
             return self.decoder(stages, self.prototypes.fake_prototype, side_input)
         if self.config.variant != "psa" or semantic_map is None:
             return self.simple_decoder(stages)
-        if view:
-            size = (stages[0].shape[-2], stages[0].shape[-1])
-            semantic_map = view.part_of(semantic_map, size)
-        return self.simple_decoder([*stages, semantic_map])
+        size = (stages[0].shape[-2], stages[0].shape[-1])
+        return self.simple_decoder([*stages, resize(semantic_map, size)])
 
     def to_image_size(self, logits: Tensor, side_input: Tensor, image: Tensor) -> Tensor:
         """Logits of any grid over the padded `side_input` -> B x 1 x H x W, as `image` (Eq. 8)."""
@@ -183,13 +147,6 @@ class Fasa(nn.Module):
         if logits.shape[-2:] != image.shape[-2:]:
             logits = F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
         return logits
-
-
-def padded_cells(trace_map: Tensor) -> Tensor:
-    """B x 1 x h x w -> the same, its last cells repeated to the end of the padded image."""
-    cells = DEEPEST_STRIDE // CELL
-    height, width = trace_map.shape[-2:]
-    return F.pad(trace_map, (0, -width % cells, 0, -height % cells), mode="replicate")
 
 
 def image_score(probabilities: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fasa_cli.config import EncoderConfig
+from fasa_cli.config import TEMPERATURES, EncoderConfig
 
 
 class PatchSemanticAlignment(nn.Module):
@@ -16,18 +16,22 @@ class PatchSemanticAlignment(nn.Module):
     dimension D, and refined by multi-head self-attention.
     """
 
-    def __init__(self, token_width: int, config: EncoderConfig) -> None:
+    def __init__(self, token_widths: tuple[int, ...], config: EncoderConfig) -> None:
+        """`token_widths` are the channels of each selected block's tokens."""
         super().__init__()
-        self.project = nn.Linear(token_width * len(config.blocks), config.dim)
+        # Ours: deep blocks' tokens are many times as large as shallow ones', which would drown.
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in token_widths)
+        self.project = nn.Linear(sum(token_widths), config.dim)
         self.norm = nn.LayerNorm(config.dim)
         self.attention = nn.MultiheadAttention(config.dim, config.heads, batch_first=True)
 
     def forward(self, tokens: list[Tensor], grid: tuple[int, int]) -> Tensor:
         """Tokens of each selected block (B x L x C each, L = h * w) -> B x D x h x w."""
-        projected = self.project(torch.cat(tokens, dim=-1))  # Eq. 2: B x L x D
-        normed = self.norm(projected)
+        normed = [norm(block) for norm, block in zip(self.norms, tokens, strict=True)]
+        projected = self.project(torch.cat(normed, dim=-1))  # Eq. 2: B x L x D
+        query = self.norm(projected)
         # Ours: pre-norm with a residual, as in the encoder it follows.
-        refined = projected + self.attention(normed, normed, normed, need_weights=False)[0]  # Eq. 3
+        refined = projected + self.attention(query, query, query, need_weights=False)[0]  # Eq. 3
         return refined.transpose(1, 2).unflatten(2, grid)  # B x D x h x w
 
 
@@ -48,12 +52,16 @@ class Prototypes(nn.Module):
         self.real_prototype = nn.Parameter(initial[0].clone())
         self.fake_prototype = nn.Parameter(initial[1].clone())
         self.project = nn.Linear(config.dim, config.dim)
-        self.log_temperature = nn.Parameter(torch.tensor(config.temperature).log())
+        low, high = TEMPERATURES
+        share = (config.temperature - low) / (high - low)
+        self.temperature_logit = nn.Parameter(torch.logit(torch.tensor(share)))
 
     @property
     def temperature(self) -> Tensor:
-        """tau of Eq. 4. Ours: clamped to [0.01, 1]; a vanishing tau is where losses turn NaN."""
-        return self.log_temperature.float().exp().clamp(0.01, 1.0)
+        """tau of Eq. 4. Ours: within TEMPERATURES, since a vanishing tau is where losses turn NaN;
+        its parameter is bounded, not its value, which would have no gradient at the bounds."""
+        low, high = TEMPERATURES
+        return low + (high - low) * torch.sigmoid(self.temperature_logit.float())
 
     def forward(self, semantic_map: Tensor) -> Tensor:
         """B x D x h x w -> patch logits B x 2 x h x w: cos(v, p) / tau for real, fake."""

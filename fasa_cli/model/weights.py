@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from fasa_cli.checkpoint import Checkpoint, EncoderReference, write_checkpoint
-from fasa_cli.config import ModelConfig, TracesConfig
+from fasa_cli.config import PostprocessConfig
 from fasa_cli.errors import CheckpointError
 from fasa_cli.model.fasa import Fasa
 
@@ -19,7 +19,11 @@ ENCODER_PREFIX = "encoder."
 
 
 def save_model(
-    model: Fasa, path: Path, half: bool = False, training: dict[str, Any] | None = None
+    model: Fasa,
+    path: Path,
+    half: bool = False,
+    training: dict[str, Any] | None = None,
+    postprocess: PostprocessConfig | None = None,
 ) -> str:
     """Write `model` with its configuration; returns the file's sha256.
 
@@ -39,7 +43,13 @@ def save_model(
             name: tensor.half() if name in parameters else tensor
             for name, tensor in tensors.items()
         }
-    checkpoint = Checkpoint(model.config, tensors, reference, training or {})
+    checkpoint = Checkpoint(
+        model.config,
+        tensors,
+        reference,
+        training or {},
+        postprocess=postprocess or PostprocessConfig(),
+    )
     return write_checkpoint(path, checkpoint)
 
 
@@ -70,14 +80,6 @@ def build_model(checkpoint: Checkpoint, encoder_weights: str | None = None) -> F
             f"(sha256 {reference.sha256[:12]}... expected)"
         )
     return model.eval()
-
-
-def add_traces(model: Fasa, traces: TracesConfig) -> Fasa:
-    """The model with a stream of local statistics, untrained, beside what it has."""
-    config = model.config.model_copy(update={"traces": traces})
-    grown = Fasa(ModelConfig.model_validate(config.model_dump()))
-    grown.load_state_dict({**grown.state_dict(), **model.state_dict()})
-    return grown
 
 
 def speed_up(model: nn.Module) -> None:

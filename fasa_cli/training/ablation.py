@@ -27,7 +27,7 @@ def ablate(
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
     """Train each variant in a folder of its own below `out`, and yield its final scores.
 
-    Only the network is compared: what copies.py finds is left out. Variants that are finished
+    Only the network is compared, without what follows it (postprocess/). Variants that are finished
     there are not trained again, and one that was cut off goes on.
 
     Raises:
@@ -37,7 +37,7 @@ def ablate(
     if sources.validation is None:
         raise DatasetError("an ablation compares scores: give a validation set with --val")
     for variant in VARIANTS:
-        model = config.model.model_copy(update={"variant": variant, "copies": False})
+        model = config.model.model_copy(update={"variant": variant})
         trainer = Trainer(
             config.model_copy(update={"model": model}),
             sources,

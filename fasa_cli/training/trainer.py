@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -28,9 +27,9 @@ from fasa_cli.evaluation import evaluate
 from fasa_cli.images import encode_png, write_atomically
 from fasa_cli.metrics import false_alarms, mean
 from fasa_cli.model.backbones import ConvNextSide
-from fasa_cli.model.fasa import Fasa, FasaOutput
+from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.losses import FasaLoss, LossTerms
-from fasa_cli.model.weights import add_traces, build_model, save_model
+from fasa_cli.model.weights import build_model, save_model
 from fasa_cli.predictor import Predictor, to_unit_range
 from fasa_cli.results import ImageScores
 from fasa_cli.training.card import model_card
@@ -74,9 +73,8 @@ class Trainer:
         side_weights: str | None = None,
         tensorboard: bool = False,
     ) -> None:
-        """`init` is a checkpoint to start from; the model's configuration is then its own, and a
-        lesson for the traces alone adds them to a model that has none. The weights arguments name
-        pretrained backbones (see model/backbones.py); None: random.
+        """`init` is a checkpoint to start from; the model's configuration is then its own. The
+        weights arguments name pretrained backbones (see model/presets.py); None: random.
 
         Raises:
             CheckpointError: `init` or the state in `out` cannot be used.
@@ -96,16 +94,9 @@ class Trainer:
         start = read_checkpoint(init) if init else None
         if start is not None:
             model = build_model(start, encoder_weights)
-            if training.part == "traces" and not model.config.has_traces:
-                model = add_traces(model, config.model.traces)
             config = config.model_copy(update={"model": model.config})
         else:
             model = Fasa(config.model, encoder_weights, side_weights)
-        if training.part == "traces":
-            if not model.config.has_traces:
-                raise ConfigError("training.part: this model has no traces; see model.traces.width")
-            model.requires_grad_(False)
-            model.traces.requires_grad_(True)
         if training.checkpointing:
             if not isinstance(model.side, ConvNextSide):
                 raise ConfigError(
@@ -132,8 +123,7 @@ class Trainer:
             self.start = f"pretrained backbones ({', '.join(backbones)})"
         self.folder = TrainingFolder(out)
         self._open(start.sha256 if start else None)
-        self._traces_alone = training.part == "traces"
-        self._wrapped = processes.wrap(self.model.traces if self._traces_alone else self.model)
+        self._wrapped = processes.wrap(self.model)
         self._board = _open_board(out, self.step) if tensorboard and processes.is_first else None
 
     def fit(self, report: Callable[[Progress], None]) -> Path:
@@ -144,7 +134,7 @@ class Trainer:
                 the last checkpoint is intact.
             DatasetError: a file cannot be read any more.
         """
-        self.model.train(not self._traces_alone)
+        self.model.train()
         self._wrapped.train()
         interval = self.config.training.checkpoint_steps
         throughput = _Throughput(self.config.training.batch)
@@ -216,10 +206,6 @@ class Trainer:
         lower = self.precision != torch.float32
         with torch.autocast(self.device.type, dtype=self.precision, enabled=lower):
             output = self._wrapped(image.contiguous(memory_format=torch.channels_last))
-        if self._traces_alone:
-            output = FasaOutput(
-                F.interpolate(output.float(), target.shape[-2:], mode="bilinear"), None
-            )
         return self.loss(output, target, manipulated)
 
     def _gradients_are_shared(self, now: bool) -> contextlib.AbstractContextManager[Any]:
@@ -355,8 +341,8 @@ class Trainer:
             return
         out = self.folder.out
         if improved:
-            save_model(self.averaged, out / BEST, training=self._summary())
-        save_model(self.averaged, out / LAST, training=self._summary())
+            self._write_weights(out / BEST)
+        self._write_weights(out / LAST)
         card = model_card(
             self.config,
             self.sources.facts,
@@ -368,6 +354,10 @@ class Trainer:
         write_atomically(out / CARD, card.encode())
         self.folder.draw()
         self.folder.save_state(self._state())
+
+    def _write_weights(self, path: Path) -> None:
+        after = self.config.postprocess
+        save_model(self.averaged, path, training=self._summary(), postprocess=after)
 
     def _summary(self) -> dict[str, Any]:
         return {

@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from fasa_cli.app import app
-from fasa_cli.config import TINY
+from fasa_cli.config import TINY, PostprocessConfig
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import save_model
 from fasa_cli.reporting import read_results
@@ -108,10 +108,11 @@ def test_another_precision_is_another_configuration_and_is_verified_in_it(
     assert fasa(*command, "--precision", "int8").exit_code == 2
 
 
-def test_copies_are_recorded_and_verified_with_and_without(tmp_path: Path) -> None:
+def test_copy_move_pairs_are_recorded_and_verified_with_and_without(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = Fasa(TINY.model_copy(update={"copies": True}))
-    save_model(model, tmp_path / "looking.safetensors")
+    model = Fasa(TINY)
+    after = PostprocessConfig(copy_move=True)
+    save_model(model, tmp_path / "looking.safetensors", postprocess=after)
     image = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     image = cv2.normalize(cv2.GaussianBlur(image, (0, 0), 1.2), None, 0, 255, cv2.NORM_MINMAX)
     image[110:190, 190:280] = image[10:90, 20:110]
@@ -127,14 +128,14 @@ def test_copies_are_recorded_and_verified_with_and_without(tmp_path: Path) -> No
     ]
     assert fasa(*command, "--report", "report.html").exit_code == 0
     (record,) = read_results(Path("masks/_fasa/results.jsonl"))
-    (copy,) = record.copies
-    boxes = sorted(copy.boxes)
+    (pair,) = record.copy_move
+    boxes = sorted(pair.boxes)
     np.testing.assert_allclose(boxes, [(20, 10, 90, 80), (190, 110, 90, 80)], atol=8)
     assert re.search(r'"copies":\s*\[{"boxes":', Path("report.html").read_text("utf-8"))
     assert fasa("verify", "masks", "--rerun", "1").exit_code == 0
-    assert fasa(*command, "--no-copies").exit_code == 1  # another configuration
-    assert fasa(*command, "--no-copies", "--out", "plain").exit_code == 0
-    assert next(read_results(Path("plain/_fasa/results.jsonl"))).copies == ()
+    assert fasa(*command, "--no-copy-move").exit_code == 1  # another configuration
+    assert fasa(*command, "--no-copy-move", "--out", "plain").exit_code == 0
+    assert next(read_results(Path("plain/_fasa/results.jsonl"))).copy_move == ()
     assert fasa("verify", "plain", "--rerun", "1").exit_code == 0
 
 

@@ -27,3 +27,8 @@ def test_channel_norm_is_layer_norm_per_position():
     features = torch.randn(2, 7, 3, 4)
     expected = nn.functional.layer_norm(features[1, :, 2, 3], (7,))
     torch.testing.assert_close(norm(features)[1, :, 2, 3], expected)
+
+
+def test_it_starts_at_zero_so_that_a_pretrained_stage_starts_as_itself():
+    adapter = SemanticFrequencySideAdapter(dim=8, stage_width=4, doublings=1)
+    assert adapter(torch.randn(1, 8, 3, 3), (6, 6)).abs().max() == 0

@@ -10,17 +10,9 @@ from torch import nn
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import EncoderConfig, ModelConfig, SideConfig
 from fasa_cli.errors import CheckpointError
-from fasa_cli.model.backbones import (
-    ConvNextSide,
-    OpenClipEncoder,
-    ResidualBlock,
-    ResidualSide,
-    ResidualStem,
-    TraceEnergy,
-    build_encoder,
-    widen_convolution,
-)
+from fasa_cli.model.backbones import ConvNextSide, OpenClipEncoder, widen_convolution
 from fasa_cli.model.fasa import Fasa
+from fasa_cli.model.presets import build_encoder
 from fasa_cli.model.weights import build_model, save_model
 
 CLIP = {
@@ -64,7 +56,7 @@ def test_open_clip_tokens_are_the_selected_blocks_outputs(clip_file):
     assert grid == (4, 4)
     for one, number in zip(tokens, ENCODER.blocks, strict=True):
         torch.testing.assert_close(one, outputs[number][:, 1:])  # without the class token
-    assert encoder.width == 32
+    assert encoder.widths == (32, 32, 32)
 
 
 def test_prototypes_start_from_the_clip_text_tower(clip_file):
@@ -147,100 +139,24 @@ def test_convnext_takes_a_file_and_keeps_its_rgb_stem(tmp_path):
     assert 0 < side.stem[0].weight[:, 3:].std() < 0.5 * original.stem[0].weight.std()
     image = torch.rand(1, 9, 64, 64)
     image[:, 3:] = 0  # with silent bands it is the pretrained network
-    features, expected = image, original.stem(image[:, :3])
-    for step, stage in zip(side.steps(), original.stages, strict=True):
-        features, expected = step(features), stage(expected)
+    expected = original.stem(image[:, :3])
+    stages = side(image, image[:, :3], lambda features, index: features)
+    for features, stage in zip(stages, original.stages, strict=True):
+        expected = stage(expected)
         torch.testing.assert_close(features, expected)
 
 
-def test_residual_side_has_strides_4_to_32():
-    config = SideConfig(kind="residual", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1))
-    features = torch.rand(1, 9, 64, 96)
-    for stride, width, step in zip(
-        (4, 8, 16, 32), config.widths, ResidualSide(config, 9).steps(), strict=True
-    ):
-        features = step(features)
-        assert features.shape == (1, width, 64 // stride, 96 // stride)
+def test_each_stage_is_injected_into_and_feeds_the_next():
+    pytest.importorskip("timm")
+    side = ConvNextSide(SIDE, 9).eval()
+    image = torch.rand(1, 9, 64, 64)
+    plain = side(image, image[:, :3], lambda features, index: features)
+    second = side(image, image[:, :3], lambda features, index: features + (index == 1))
+    torch.testing.assert_close(second[0], plain[0])
+    torch.testing.assert_close(second[1], plain[1] + 1)
+    assert not torch.equal(second[2], plain[2])
 
 
 def test_widening_keeps_an_equal_convolution_as_it_is():
     convolution = nn.Conv2d(3, 4, 3)
     assert widen_convolution(convolution, 3) is convolution
-
-
-def test_context_tells_every_position_of_the_whole_image():
-    """A change in one corner reaches the opposite one only with `context`."""
-    image = torch.rand(1, 8, 24, 24)
-    changed = image.clone()
-    changed[..., :4, :4] += 1
-    for context in (False, True):
-        block = ResidualBlock(8, context).eval()
-        far = (block(image) - block(changed))[..., 12:, 12:].abs().max()
-        assert (far > 0) == context
-
-
-def test_with_a_reach_context_tells_of_the_cells_around():
-    """Against means taken position by position, in float64."""
-    torch.manual_seed(0)
-    block = ResidualBlock(3, context=True, reach=1, cell=4).eval()
-    features = torch.randn(1, 3, 4 * 5, 4 * 2)  # 5 x 2 cells
-    cells = features.double().reshape(1, 3, 5, 4, 2, 4).mean((3, 5))
-    # Of two columns both are always near; of five rows three, at a border the nearest three.
-    near = [cells[:, :, rows].mean((2, 3)) for rows in map(slice, [0, 0, 1, 2, 2], [3, 3, 4, 5, 5])]
-    weight, bias = block.context.weight.double(), block.context.bias.double()
-    expected = torch.stack([mean @ weight.T + bias for mean in near], 2)[..., None]
-    told = block.tell(torch.nn.functional.avg_pool2d(features, 4))
-    torch.testing.assert_close(told.double(), expected.expand(-1, -1, -1, 2), atol=1e-5, rtol=1e-5)
-    spread = torch.nn.functional.interpolate(told, (20, 8), mode="bilinear")
-    change = block.second(block.first(features))
-    torch.testing.assert_close(block(features), torch.relu(features + change + spread))
-
-
-def test_a_reach_past_the_image_is_all_of_it():
-    torch.manual_seed(0)
-    whole, near = ResidualBlock(4, True).eval(), ResidualBlock(4, True, reach=4, cell=2).eval()
-    near.load_state_dict(whole.state_dict())
-    features = torch.randn(2, 4, 16, 18)  # 8 x 9 cells, all within 4 of the middle
-    torch.testing.assert_close(near(features), whole(features))
-
-
-def test_trace_energy_is_the_logarithm_of_the_mean_response():
-    """Against the definition at one position, summed in float64."""
-    energy = TraceEnergy(3, 4)
-    image = torch.randn(1, 3, 16, 16)
-    energy.eval().norm.running_mean.normal_()
-    found = energy(image)[0, :, 3, 5].detach()
-    filters = energy.filters.weight.detach().double()
-    filters = filters - filters.mean((2, 3), keepdim=True)
-    strengths = torch.zeros(4, dtype=torch.float64)
-    for row in range(5, 9):  # the 4 x 4 window at stride 2 around (6, 10)
-        for column in range(9, 13):
-            patch = image[0, :, row - 2 : row + 3, column - 2 : column + 3]
-            strengths += (filters * patch).sum((1, 2, 3)).abs() / 16
-    expected = torch.log(strengths + TraceEnergy.FLOOR) - energy.norm.running_mean
-    expected = expected / (1 + energy.norm.eps) ** 0.5
-    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_trace_energy_does_not_see_brightness():
-    energy = TraceEnergy(3, 4).eval()
-    image = torch.rand(1, 3, 32, 32)
-    inside = (..., slice(2, -2), slice(2, -2))  # at the border the padding is an edge
-    torch.testing.assert_close(
-        energy(image)[inside], energy(image + 0.7)[inside], atol=1e-3, rtol=1e-3
-    )
-
-
-def test_the_stem_keeps_its_width_with_and_without_energy():
-    image = torch.rand(2, 9, 32, 48)
-    for energy_width in (0, 4):
-        assert ResidualStem(9, 6, energy_width)(image).shape == (2, 6, 16, 24)
-
-
-@pytest.mark.parametrize("height", [512, 514, 1100])
-def test_the_stem_gives_in_strips_what_it_gives_at_once(height):
-    torch.manual_seed(0)
-    stem = ResidualStem(9, 6, energy_width=4).eval()
-    image = torch.randn(1, 9, height, 38)
-    with torch.no_grad():
-        torch.testing.assert_close(stem(image), stem._look(image))

@@ -1,7 +1,5 @@
 """The prototype-guided mask decoder (Eqs. 6-7) and the plain one."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 
@@ -18,16 +16,6 @@ CONFIG = DecoderConfig(dim=8, heads=2, gate_width=4)
 SIZE = (6, 10)
 
 
-def test_attention_upsampled_after_equals_upsampled_before():
-    """Eq. 6 is stated at the common resolution; linear maps may be applied before upsampling."""
-    attention = PrototypeAttention(5, 7, CONFIG)
-    features, prototype = torch.randn(2, 5, 3, 5), torch.randn(7)
-    upsampled = F.interpolate(features, SIZE, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(
-        attention(features, prototype, SIZE), attention(upsampled, prototype, SIZE)
-    )
-
-
 def test_attention_agrees_with_the_formula_at_one_position():
     attention = PrototypeAttention(5, 7, CONFIG)
     features, prototype = torch.randn(1, 5, 2, 2), torch.randn(7)
@@ -36,10 +24,18 @@ def test_attention_agrees_with_the_formula_at_one_position():
     query = attention.query(prototype).view(2, 4)
     key = (attention.key.weight[:, :, 0, 0] @ position + attention.key.bias).view(2, 4)
     value = (attention.value.weight[:, :, 0, 0] @ position + attention.value.bias).view(2, 4)
-    response = torch.sigmoid((query * key).sum(1) / math.sqrt(4))
+    response = torch.sigmoid(attention.scale * F.cosine_similarity(query, key, dim=1))
     gated = (response[:, None] * value).flatten()
     expected = attention.mix.weight[0, :, 0, 0] @ gated + attention.mix.bias[0]
     torch.testing.assert_close(output[0, 0, 1, 0], expected)
+
+
+def test_the_prototypes_direction_decides_and_nothing_else_of_it():
+    attention = PrototypeAttention(5, 7, CONFIG)
+    features, prototype = torch.randn(1, 5, 2, 2), torch.randn(7)
+    answer = attention(features, prototype, (2, 2))
+    torch.testing.assert_close(attention(features, 9 * prototype, (2, 2)), answer)
+    assert not torch.allclose(attention(features, -prototype, (2, 2)), answer, atol=1e-3)
 
 
 def test_logits_are_the_gated_sum_and_the_residual():

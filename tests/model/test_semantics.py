@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fasa_cli.config import EncoderConfig
+from fasa_cli.config import TEMPERATURES, EncoderConfig
 from fasa_cli.model.losses import contrastive_loss
 from fasa_cli.model.semantics import PatchSemanticAlignment, Prototypes, mean_text_embeddings
 
@@ -15,11 +15,12 @@ CONFIG = EncoderConfig(kind="convolutional", blocks=(1, 2), dim=8, heads=2)
 
 
 def test_tokens_become_a_map_in_row_order():
-    align = PatchSemanticAlignment(5, CONFIG)
-    tokens = [torch.randn(2, 6, 5), torch.randn(2, 6, 5)]
+    align = PatchSemanticAlignment((5, 4), CONFIG)
+    tokens = [torch.randn(2, 6, 5), torch.randn(2, 6, 4) * 50]  # of other sizes and widths
     semantic_map = align(tokens, (2, 3))
     assert semantic_map.shape == (2, 8, 2, 3)
-    projected = align.project(torch.cat(tokens, dim=-1))
+    same = [F.layer_norm(one, one.shape[-1:]) for one in tokens]
+    projected = align.project(torch.cat(same, dim=-1))
     normed = align.norm(projected)
     refined = projected + align.attention(normed, normed, normed)[0]
     torch.testing.assert_close(semantic_map[:, :, 1, 2], refined[:, 5])
@@ -36,12 +37,17 @@ def test_patch_logits_are_cosine_over_temperature():
         assert logits[0, channel, 1, 0].item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_temperature_is_clamped():
+def test_the_temperature_stays_within_its_bounds_and_keeps_a_gradient():
     prototypes = Prototypes(CONFIG)
-    for value, clamped in ((1e-6, 0.01), (50.0, 1.0)):
+    assert prototypes.temperature.item() == pytest.approx(CONFIG.temperature, rel=1e-4)
+    low, high = TEMPERATURES
+    for value in (-6.0, 6.0):
         with torch.no_grad():
-            prototypes.log_temperature.fill_(math.log(value))
-        assert prototypes.temperature.item() == pytest.approx(clamped)
+            prototypes.temperature_logit.fill_(value)
+        prototypes.temperature_logit.grad = None
+        prototypes.temperature.backward()
+        assert low < prototypes.temperature.item() < high
+        assert prototypes.temperature_logit.grad.item() > 0
 
 
 def test_infonce_agrees_with_the_formula_by_hand():
@@ -61,13 +67,24 @@ def test_infonce_agrees_with_the_formula_by_hand():
     assert loss.item() == pytest.approx(by_hand, rel=1e-4)
 
 
-def test_a_patch_cut_by_the_boundary_has_its_share_as_label():
-    patch_logits = torch.tensor([0.3, -0.8]).view(1, 2, 1, 1)
-    target = torch.zeros(1, 1, 8, 8)
-    target[..., :2] = 1  # a quarter is manipulated
-    log_real, log_fake = torch.log_softmax(patch_logits, 1).flatten().tolist()
-    expected = -(0.75 * log_real + 0.25 * log_fake)
+def test_a_patch_cut_by_the_boundary_belongs_to_both_classes_which_count_alike():
+    patch_logits = torch.tensor([[0.3, 1.5], [-0.8, 0.2]]).view(1, 2, 1, 2)
+    target = torch.zeros(1, 1, 8, 16)
+    target[..., :2] = 1  # a quarter of the first patch is manipulated
+    log_real, log_fake = torch.log_softmax(patch_logits, 1)[0, :, 0].tolist()
+    real = -(0.75 * log_real[0] + 1.0 * log_real[1]) / 1.75
+    fake = -log_fake[0]
+    # So little is manipulated that a full mean would be divided by the whole weight of 1.
+    fake *= 0.25
+    expected = (real + fake) / 2
     assert contrastive_loss(patch_logits, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_batch_without_manipulated_patches_counts_real_ones_alone():
+    patch_logits = torch.randn(2, 2, 3, 3)
+    expected = -torch.log_softmax(patch_logits, 1)[:, 0].mean()
+    found = contrastive_loss(patch_logits, torch.zeros(2, 1, 24, 24))
+    torch.testing.assert_close(found, expected)
 
 
 class TextTower(nn.Module):

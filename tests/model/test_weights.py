@@ -76,4 +76,4 @@ def test_speeding_up_leaves_only_norms_that_follow_no_convolution():
     speed_up(model)
     kept = [name for name, part in model.named_modules() if isinstance(part, torch.nn.BatchNorm2d)]
     # A logarithm lies between them and a convolution.
-    assert kept == ["side.stem.energy.norm", "traces.norm"]
+    assert kept == ["side.stem.energy.norm", "side.statistics.norm"]

@@ -5,11 +5,11 @@ lives on. A tile alone would not give the photo's answer: parts of the model see
 others so far that an overlap would have to be most of the tile.
 
 - The semantic encoder runs once on the photo, resized as ever; each tile gets its part of the map.
-- So do the local statistics, at one cell per 8 x 8 pixels, their pixels read strip by strip.
-- The side backbone runs tile by tile, but only a few layers at a time. What they give lies down in
+- So do the local DCT statistics, at one cell per 8 x 8 pixels, their pixels read strip by strip.
+- The side backbone runs tile by tile, but only a few layers at a time. Their features are put into
   one map of the photo, from which the next layers get a tile with its surroundings. So an overlap
-  need only hide what a few layers see. What each block is told of the photo's mean features comes
-  from that map too: means of single tiles would show as steps of up to 0.1 in the probabilities.
+  need only hide what a few layers see. Each block's context comes from that map too: means of
+  single tiles would show as steps of up to 0.1 in the probabilities.
 - The DCT: a band mask depends on cycles per pixel only, so that a band is a convolution with one
   fast-fading kernel at any size. What a tile's border changes in it, the overlap hides.
 
@@ -29,9 +29,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fasa_cli.environment import give_memory_back
-from fasa_cli.model.backbones import DEEPEST_STRIDE, ResidualBlock, ResidualSide
-from fasa_cli.model.fasa import Fasa, padded_cells
-from fasa_cli.model.view import View
+from fasa_cli.model.backbones import DEEPEST_STRIDE
+from fasa_cli.model.compact.blocks import ResidualBlock
+from fasa_cli.model.compact.side import ResidualSide
+from fasa_cli.model.fasa import Fasa
 
 TILE = 1536  # pixels, a tile's side; smaller ones overlap more, larger ones have a costlier DCT
 OVERLAP = 224  # pixels that neighbours share, about: borders are then no nearer than 96, which is
@@ -39,8 +40,6 @@ OVERLAP = 224  # pixels that neighbours share, about: borders are then no nearer
 _KEPT = torch.float16
 _LARGEST = torch.finfo(_KEPT).max
 _ROWS = 256  # of a photo that are resized at a time
-
-_Layer = Callable[[Tensor, View], Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,30 @@ def to_unit_range(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Tile:
+class Tile:
+    """A tile of a photo of `photo` = (height, width) pixels, padded as the model pads."""
+
+    photo: tuple[int, int]
     rows: Span
     columns: Span
+
+    def resize(self, whole: Tensor, size: tuple[int, int]) -> Tensor:
+        """1 x C x h x w over the photo -> 1 x C x size over the tile, bilinearly.
+
+        The same numbers as resizing to the photo's grid and cropping, without a map of that size.
+        """
+        rows, columns = (self._weights(whole, size[axis], axis) for axis in (0, 1))
+        return rows @ whole @ columns.T
+
+    def _weights(self, whole: Tensor, count: int, axis: int) -> Tensor:
+        """count x cells weights of a linear interpolation, as F.interpolate's: outer edges meet."""
+        span = (self.rows, self.columns)[axis]
+        cells = whole.shape[2 + axis]
+        step = (span.stop - span.start) / count
+        pixels = span.start + (torch.arange(count, dtype=torch.float64) + 0.5) * step
+        positions = (pixels * cells / self.photo[axis] - 0.5).clamp(0, cells - 1)
+        weights = torch.relu(1 - (positions[:, None] - torch.arange(cells)).abs())
+        return weights.to(whole)
 
     def cells(self, stride: int) -> tuple[slice, slice]:
         """The rows and columns that it covers of a map with a cell per `stride` pixels."""
@@ -109,8 +129,11 @@ class _Tile:
         )
 
 
+_Layer = Callable[[Tensor, Tile], Tensor]
+
+
 class _TiledPhoto:
-    """One photo, its tiles, and what they are told of the whole."""
+    """One photo, its tiles, and the maps of the whole that they need."""
 
     def __init__(self, model: Fasa, photo: np.ndarray, tile: int, overlap: int) -> None:
         self._model, self._photo = model, torch.from_numpy(photo)
@@ -118,12 +141,12 @@ class _TiledPhoto:
         height, width = photo.shape[:2]
         self._size = _padded(height), _padded(width)
         self._tiles = [
-            _Tile(rows, columns)
+            Tile(self._size, rows, columns)
             for rows in spans(height, tile, overlap)
             for columns in spans(width, tile, overlap)
         ]
         self._semantic_map = model.semantic_map(self._shrunk(model.config.encoder.size))
-        self._trace_map = self._traces()
+        self._statistics = self._joined_statistics()
         give_memory_back()
 
     def probabilities(self) -> tuple[np.ndarray, int]:
@@ -139,37 +162,36 @@ class _TiledPhoto:
             give_memory_back()
         return answer, len(self._tiles)
 
-    def _logits(self, tile: _Tile, finest: list[_Layer], deep: list[_PhotoMap]) -> Tensor:
-        model, image, view = self._model, self._pixels(tile), self._view(tile)
-        if not finest:
-            return model(image, view).logits
+    def _logits(self, tile: Tile, finest: list[_Layer], deep: list[_PhotoMap]) -> Tensor:
+        model, image = self._model, self._pixels(tile)
         side_input = model.side_input(image)
-        stages = [_through(finest, side_input, view)]
-        stages += [features.around(tile) for features in deep]
-        logits = model.decode(stages, side_input, self._semantic_map, view)
-        logits = model.with_traces(logits, self._trace_map, view)
+        if finest:
+            stages = [_through(finest, side_input, tile)]
+            stages += [features.around(tile) for features in deep]
+        else:
+
+            def inject(features: Tensor, index: int) -> Tensor:
+                return model.inject(self._semantic_map, features, index, tile.resize)
+
+            stages = model.side(side_input, image, inject)
+        logits = model.decode(stages, side_input, self._semantic_map, tile.resize)
         return model.to_image_size(logits, side_input, image)
 
-    def _pixels(self, tile: _Tile) -> Tensor:
+    def _pixels(self, tile: Tile) -> Tensor:
         rows, columns = tile.rows, tile.columns
         pixels = self._photo[rows.start : rows.stop, columns.start : columns.stop]
         return to_unit_range(pixels[None].to(self._device))
 
-    def _view(self, tile: _Tile) -> View:
-        rows, columns = tile.rows, tile.columns
-        size = (rows.stop - rows.start, columns.stop - columns.start)
-        corner = (rows.start, columns.start)
-        return View(self._semantic_map, self._size, size, corner, self._trace_map)
-
-    def _traces(self) -> Tensor | None:
-        """The trace map of the photo: its cells are so few that only the pixels come in strips."""
-        if not self._model.config.has_traces:
+    def _joined_statistics(self) -> Tensor | None:
+        """What joins the side backbone: a cell per 8 x 8 pixels of the padded photo, so few that
+        only the pixels come in strips."""
+        side = self._model.side
+        if not isinstance(side, ResidualSide) or side.statistics is None:
             return None
-        traces = self._model.traces
-        answer = traces.of_photo(
+        features = side.statistics.of_photo(
             lambda rows: to_unit_range(self._photo[None, rows].to(self._device)), len(self._photo)
         )
-        return padded_cells(answer)
+        return side.padded(side.join(features), self._size)
 
     def _shrunk(self, side: int) -> Tensor:
         """1 x 3 x side x side in [0, 1]: one antialiased resize of the photo, row by row first."""
@@ -195,9 +217,11 @@ class _TiledPhoto:
                 if isinstance(layer, ResidualBlock) and layer.context is not None:
                     finest += layers if index == 0 else []
                     features = self._run(layers, features)
-                    layers = [_told(layer, features)]
+                    layers = [_with_context(layer, features)]
                 else:
                     layers.append(_plain(layer))
+            if index == side.JOINED and self._statistics is not None:
+                layers.append(self._joining(self._statistics, side.STRIDES[index]))
             layers.append(self._injection(index))
             if index == 0:
                 finest += layers
@@ -214,14 +238,24 @@ class _TiledPhoto:
                 features = self._model.side_input(self._pixels(tile))
             else:
                 features = given.around(tile)
-            features = _through(layers, features, self._view(tile))
+            features = _through(layers, features, tile)
             made.put(tile, features)
         del features
         give_memory_back()
         return made
 
     def _injection(self, index: int) -> _Layer:
-        return lambda features, view: self._model.inject(features, index, view.semantic_map, view)
+        return lambda features, tile: self._model.inject(
+            self._semantic_map, features, index, tile.resize
+        )
+
+    @staticmethod
+    def _joining(statistics: Tensor, stride: int) -> _Layer:
+        def join(features: Tensor, tile: Tile) -> Tensor:
+            rows, columns = tile.cells(stride)
+            return features + statistics[:, :, rows, columns]
+
+        return join
 
 
 class _PhotoMap:
@@ -237,7 +271,7 @@ class _PhotoMap:
         self._values: Tensor | None = None
         self._stride = 0
 
-    def put(self, tile: _Tile, features: Tensor) -> None:
+    def put(self, tile: Tile, features: Tensor) -> None:
         """Keep the part of the tile's features (1 x C x h x w) for which it answers."""
         if self._values is None:
             self._stride = (tile.rows.stop - tile.rows.start) // features.shape[2]
@@ -251,7 +285,7 @@ class _PhotoMap:
         values = features[0].permute(1, 2, 0)[rows, columns]
         self._values[core] = values.clamp(-_LARGEST, _LARGEST)
 
-    def around(self, tile: _Tile) -> Tensor:
+    def around(self, tile: Tile) -> Tensor:
         """All that the tile covers, 1 x C x h x w float32."""
         assert self._values is not None
         return self._values[tile.cells(self._stride)].float().permute(2, 0, 1)[None]
@@ -267,22 +301,22 @@ class _PhotoMap:
 
 
 def _plain(module: nn.Module) -> _Layer:
-    return lambda features, view: module(features)
+    return lambda features, tile: module(features)
 
 
-def _told(block: ResidualBlock, photo: _PhotoMap) -> _Layer:
-    """The block, each tile told its part of what the photo's positions are told."""
-    told = block.tell(photo.cells())
-    if told.shape[-2:] == (1, 1):
-        return lambda features, view: block(features, told)
-    return lambda features, view: block(
-        features, view.part_of(told, (features.shape[-2], features.shape[-1]))
+def _with_context(block: ResidualBlock, photo: _PhotoMap) -> _Layer:
+    """The block, with each tile's part of the photo's context."""
+    context = block.context_of(photo.cells())
+    if context.shape[-2:] == (1, 1):
+        return lambda features, tile: block(features, context)
+    return lambda features, tile: block(
+        features, tile.resize(context, (features.shape[-2], features.shape[-1]))
     )
 
 
-def _through(layers: list[_Layer], features: Tensor, view: View) -> Tensor:
+def _through(layers: list[_Layer], features: Tensor, tile: Tile) -> Tensor:
     for layer in layers:
-        features = layer(features, view)
+        features = layer(features, tile)
     return features
 
 

@@ -1,4 +1,4 @@
-"""A marked region needs a strong core: where nothing in it stands out, all of it is lowered.
+"""Hysteresis: a region is marked only if something in it stands out.
 
 Ours. The network marks sharp or glossy parts of untouched photos faintly, and what was manipulated
 strongly in places, faintly in others. One threshold cannot tell the two apart; hysteresis can: a
@@ -14,18 +14,18 @@ CELL = 4  # pixels, the finest grid that the model answers on
 _STRIP = 512  # rows of a photo that are lowered at a time, a multiple of CELL
 
 
-def require_cores(probabilities: np.ndarray, height: float) -> None:
-    """Lower H x W float32 probabilities, in place, so that peaks lose `height` of their logit.
+def apply_hysteresis(probabilities: np.ndarray, prominence: float) -> None:
+    """Lower H x W float32 probabilities, in place, so that peaks lose `prominence` of their logit.
 
-    A region above a threshold stays above it where its highest logit is at least `height` more,
-    and all of it does; where not, all of it falls below. Regions are connected by sides or corners
-    of cells of CELL x CELL pixels.
+    A region above a threshold stays above it where its highest logit is at least `prominence`
+    more, and all of it does; where not, all of it falls below. Regions are connected by sides or
+    corners of cells of CELL x CELL pixels.
     """
     from skimage.morphology import reconstruction
 
     peaks = _highest_by_cell(probabilities).clip(1e-6, 1 - 1e-6)
     logits = np.log(peaks / (1 - peaks))
-    limits = reconstruction(logits - height, logits).astype(np.float32)
+    limits = reconstruction(logits - prominence, logits).astype(np.float32)
     limits = 1 / (1 + np.exp(-limits))
     columns = np.arange(probabilities.shape[1]) // CELL
     for start in range(0, len(probabilities), _STRIP):  # a large photo's limits would fill memory

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from fasa_cli.cores import CELL, require_cores
+from fasa_cli.postprocess.hysteresis import CELL, apply_hysteresis
 
 
 def logit(probability):
@@ -30,7 +30,7 @@ def hysteresis(logits, low, high):
 def test_it_is_hysteresis_at_every_threshold(height, threshold):
     cells = smooth_map(40, 55)
     pixels = cells.repeat(CELL, 0).repeat(CELL, 1)
-    require_cores(pixels, height)
+    apply_hysteresis(pixels, height)
     lowered = pixels[::CELL, ::CELL]
     np.testing.assert_array_equal(lowered.repeat(CELL, 0).repeat(CELL, 1), pixels)
     low = logit(threshold)
@@ -43,7 +43,7 @@ def test_within_a_cell_weaker_pixels_stay_weaker():
     pixels = np.full((9, 13), 0.1, np.float32)
     pixels[1, 1], pixels[2, 2] = 0.9, 0.3
     before = pixels.copy()
-    require_cores(pixels, 1.0)
+    apply_hysteresis(pixels, 1.0)
     assert (pixels <= before).all()
     assert pixels[2, 2] == before[2, 2]
     assert logit(pixels[1, 1]) == pytest.approx(logit(0.9) - 1, abs=1e-3)
@@ -53,7 +53,7 @@ def test_within_a_cell_weaker_pixels_stay_weaker():
 def test_any_size(size):
     pixels = np.random.default_rng(0).random(size).astype(np.float32)
     before = pixels.copy()
-    require_cores(pixels, 0.5)
+    apply_hysteresis(pixels, 0.5)
     assert np.isfinite(pixels).all()
     assert (pixels <= before).all()
     assert (pixels < before).any()
@@ -61,6 +61,6 @@ def test_any_size(size):
 
 def test_certainty_stays_finite():
     pixels = np.array([[0.0, 1.0]], np.float32).repeat(8, 0).repeat(8, 1)
-    require_cores(pixels, 2.0)
+    apply_hysteresis(pixels, 2.0)
     assert pixels.max() > 0.99
     assert pixels.min() == 0

@@ -1,7 +1,7 @@
-"""Copy-move by matching: parts of a photo that are there twice, found by their key points.
+"""Copy-move by matching: duplicated regions of a photo, found by their key points.
 
 A copied part has the edges, grain and colours of its surroundings, so what a network sees of it
-can be nothing at all; what gives it away is that it is there twice. Key points are matched within
+can be nothing at all; what gives it away is that it is duplicated. Key points are matched within
 the photo, matches that agree on one affine map are grouped, and the map is checked pixel by pixel.
 Look-alikes (windows, leaves, tiles) pass the first two steps. They are told from copies by how
 exactly the key points fall on each other, by how many of a region's key points have a partner, and
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fasa_cli.results import Copy
+from fasa_cli.results import CopyMovePair
 
 LARGEST = 1_000_000  # pixels; a larger photo is scaled down first, which copies survive
 _MOST_KEY_POINTS = 4_000  # the strongest; comparing them takes this squared
@@ -38,19 +38,18 @@ _WINDOW = 11  # pixels wide
 _FLAT = 1.0  # added to the deviations' product: below it there is nothing to correlate
 _MARGIN = 48  # pixels around a group's key points in which the copy may go on
 _LEANING = 1.8  # per unit of the mean logits' difference, towards one region of a pair
-_EXPLAINED = 4.0  # logits by which what a copy does not explain is discounted
 _STRIP = 512  # rows of a photo that are marked at a time
 _LARGEST_OVERLAP = 0.25  # of a region and its partner; texture that repeats overlaps itself
 
 
-class LocatedCopy(NamedTuple):
+class LocatedPair(NamedTuple):
     """`regions` are the two masks, h x w bool, of the photo at its working size."""
 
-    copy: Copy
+    pair: CopyMovePair
     regions: tuple[np.ndarray, np.ndarray]
 
 
-class Traits(NamedTuple):
+class CopyMoveFeatures(NamedTuple):
     """What tells a copy from a look-alike."""
 
     matches: int  # key points of the region that fall on their partner
@@ -82,44 +81,45 @@ class _Group(NamedTuple):
     targets: np.ndarray  # K x 2
 
 
-def find_copies(image: np.ndarray, least: float = 0.5) -> list[LocatedCopy]:
-    """The parts of an H x W x 3 uint8 RGB image that are there twice, most probable first.
+def find_pairs(image: np.ndarray, least: float = 0.5) -> list[LocatedPair]:
+    """The duplicated regions of an H x W x 3 uint8 RGB image, most probable first.
 
     `least` is the lowest probability that counts.
     """
     scale = _working_scale(image)
     findings = []
-    for matrix, regions, traits in candidates(image):
-        probability = _probability(traits)
+    for matrix, regions, features in candidates(image):
+        probability = _probability(features)
         if probability >= least:
             upper, lower = (matrix / [1, 1, scale]).round(4).tolist()
             boxes = (_box(regions[0], scale), _box(regions[1], scale))
-            copy = Copy(boxes, (tuple(upper), tuple(lower)), round(probability, 6), traits.matches)
-            findings.append(LocatedCopy(copy, regions))
-    return sorted(findings, key=lambda finding: -finding.copy.probability)
+            matrix_rows = (tuple(upper), tuple(lower))
+            pair = CopyMovePair(boxes, matrix_rows, round(probability, 6), features.matches)
+            findings.append(LocatedPair(pair, regions))
+    return sorted(findings, key=lambda finding: -finding.pair.probability)
 
 
-def mark(probabilities: np.ndarray, findings: Sequence[LocatedCopy]) -> None:
-    """Raise H x W probabilities, in place, to those of the copies found.
+def copy_move_map(network: np.ndarray, findings: Sequence[LocatedPair]) -> np.ndarray:
+    """H x W float32: the probability of the pair that a pixel belongs to, 0 outside all pairs.
 
-    Both regions of a pair are marked alike, unless the probabilities that are there set one
-    apart: then the other is marked less. Elsewhere probabilities sink, by `_EXPLAINED` times the
-    likeliest copy's: what is odd in a photo has an explanation then, and weaker marks are mostly
-    false (measured on the validation sets; benchmarks/accuracy.md).
+    Both regions of a pair count alike, unless `network`, the H x W probabilities of the network,
+    sets one apart: then the other counts less. The network's map is only read.
     """
-    if not findings:
-        return
     height, width = findings[0].regions[0].shape
     marks = np.zeros((height, width), np.float32)
-    small = cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(network, (width, height), interpolation=cv2.INTER_AREA)
     small = small.clip(1e-6, 1 - 1e-6)
     logits = np.log(small / (1 - small))
-    for copy, regions in findings:
+    for pair, regions in findings:
         first, second = (float(logits[region].mean()) for region in regions)
         for region, ahead in zip(regions, (first - second, second - first), strict=True):
             share = min(1.0, 2 / (1 + float(np.exp(-_LEANING * ahead))))
-            np.maximum(marks, copy.probability * share * region, out=marks)
-    discount = float(np.exp(-_EXPLAINED * findings[0].copy.probability))
+            np.maximum(marks, pair.probability * share * region, out=marks)
+    return marks
+
+
+def add_marks(probabilities: np.ndarray, marks: np.ndarray) -> None:
+    """Raise H x W probabilities, in place, to a copy-move map of any size. Nothing is lowered."""
     rows, columns = (
         (np.arange(full) * part) // full
         for full, part in zip(probabilities.shape, marks.shape, strict=True)
@@ -127,14 +127,13 @@ def mark(probabilities: np.ndarray, findings: Sequence[LocatedCopy]) -> None:
     for start in range(0, len(rows), _STRIP):  # a large photo's marks would fill the memory
         strip = slice(start, start + _STRIP)
         part = probabilities[strip]
-        part *= discount / (1 - (1 - discount) * part)  # its logit, lowered
         np.maximum(part, marks[rows[strip]][:, columns], out=part)
 
 
 def candidates(
     image: np.ndarray,
-) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], Traits]]:
-    """Pairs of like regions, copies or not: a matrix, masks and traits at the working size."""
+) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], CopyMoveFeatures]]:
+    """Pairs of like regions, copies or not: a matrix, masks and features at the working size."""
     scale = _working_scale(image)
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -279,7 +278,7 @@ def _is_plausible(matrix: np.ndarray) -> bool:
 
 def _regions(
     light: np.ndarray, group: _Group, places: np.ndarray
-) -> tuple[tuple[np.ndarray, np.ndarray], Traits] | None:
+) -> tuple[tuple[np.ndarray, np.ndarray], CopyMoveFeatures] | None:
     """Where the mapped photo and the photo agree, around key points that do; None: nowhere."""
     height, width = light.shape
     low, high = group.targets.min(0), group.targets.max(0)
@@ -314,8 +313,8 @@ def _regions(
     inside = chosen > 0
     detail = _correlation(_fine(seen)[inside], _fine(mapped)[inside])
     likeness, area = float(correlation[inside].mean()), float(target.mean())
-    traits = Traits(matches, share, error, detail, likeness, area)
-    return (source > 0, target > 0), traits
+    features = CopyMoveFeatures(matches, share, error, detail, likeness, area)
+    return (source > 0, target > 0), features
 
 
 def _agreement(group: _Group, places: np.ndarray, target: np.ndarray) -> tuple[int, float, float]:
@@ -331,29 +330,29 @@ def _agreement(group: _Group, places: np.ndarray, target: np.ndarray) -> tuple[i
     return int(matched.sum()), share, error
 
 
-def _probability(traits: Traits) -> float:
-    """Of being a copy and no look-alike: logistic regression on the traits.
+def _probability(features: CopyMoveFeatures) -> float:
+    """Of being a copy and no look-alike: logistic regression on the features.
 
     Ours: fitted by `benchmarks/fit_copies.py` on copies made in authentic photos, and on what
     looks alike in photos as they are, three in five of both recompressed (1,600 draws, seed 7).
     """
-    logit = float(np.dot(COEFFICIENTS, features(traits)))
+    logit = float(np.dot(COEFFICIENTS, scaled(features)))
     return 1 / (1 + float(np.exp(-logit)))
 
 
-def features(traits: Traits) -> np.ndarray:
-    """Constant 1, then the traits on scales where a step weighs about the same everywhere.
+def scaled(features: CopyMoveFeatures) -> np.ndarray:
+    """Constant 1, then the features on scales where a step weighs about the same everywhere.
 
     The number of matches adds nothing to these. A region of a twentieth of the photo is large.
     """
     return np.array(
         [
             1.0,
-            np.log(traits.share + 0.02),
-            np.log(traits.error + 0.05),
-            traits.detail,
-            traits.correlation,
-            np.log(min(traits.area, 0.05) + 1e-4),
+            np.log(features.share + 0.02),
+            np.log(features.error + 0.05),
+            features.detail,
+            features.correlation,
+            np.log(min(features.area, 0.05) + 1e-4),
         ]
     )
 
