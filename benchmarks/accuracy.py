@@ -1,8 +1,11 @@
 """Score a checkpoint on every data set of a folder, beside two floors that ignore the image.
 
-    python benchmarks/accuracy.py --data VAL_DIR --weights FILE --out result.json --degrade
+    python benchmarks/accuracy.py --data VAL_DIR --authentic DIR --half report --degrade --out F
 
 VAL_DIR holds one folder per set (`images/` + `masks/`, `authentic/` or both), or is a set itself.
+`--authentic DIR` adds one set of untouched photos for each folder in DIR. `--half` takes half of
+every set, told apart by a hash of the file's name: weights, thresholds and designs are chosen on
+`tune`, and what is quoted is measured on `report`.
 Protocol `native`, threshold 0.5. Tables go to stdout, progress to stderr, everything to the JSON.
 
 The floors mark every pixel, or the middle of the photo: forgeries are large and central often
@@ -12,10 +15,11 @@ enough that a model which cannot beat them has learned nothing.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ from typing import Any
 # Measure this checkout, not a copy that happens to be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -30,20 +35,54 @@ from tqdm import tqdm
 
 from fasa_cli import __version__
 from fasa_cli.data.datasets import FolderDataset, Sample, SampleError, read_folder, readable
+from fasa_cli.data.samples import Entry
 from fasa_cli.degradations import CLEAN, Degradation
 from fasa_cli.errors import DatasetError, FasaError
 from fasa_cli.evaluation import Evaluation, degraded, evaluate
+from fasa_cli.images import IMAGE_SUFFIXES
 from fasa_cli.metrics import FALSE_ALARM_AREA, Interval, bootstrap_interval, false_alarms, mean
 from fasa_cli.results import Prediction
 
 PROTOCOL, THRESHOLD = "native", 0.5
 METRICS = ("pixel_f1", "pixel_f1_best", "pixel_iou", "pixel_auc")
+
+
+class Recut:
+    """A change of the picture's bounds, for images and masks alike."""
+
+    def __init__(self, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.name, self._change = name, change
+
+    def __call__(self, samples: Iterable[Sample | SampleError]) -> Iterator[Sample | SampleError]:
+        for sample in samples:
+            if isinstance(sample, SampleError):
+                yield sample
+                continue
+            mask = sample.target_mask
+            mask = mask if mask is None else self._change(mask.astype(np.uint8)).astype(bool)
+            yield replace(sample, image=self._change(sample.image), target_mask=mask)
+
+
+def _cropped(pixels: np.ndarray) -> np.ndarray:
+    """Three rows and five columns less: off the JPEG grid."""
+    return np.ascontiguousarray(pixels[3:, 5:])
+
+
+def _letterboxed(pixels: np.ndarray) -> np.ndarray:
+    """Black bars above and below, an eighth of the height each."""
+    height = pixels.shape[0] // 8
+    return cv2.copyMakeBorder(pixels, height, height, 0, 0, cv2.BORDER_CONSTANT)
+
+
 DEGRADATIONS = (
     Degradation("jpeg", 90),
     Degradation("jpeg", 70),
     Degradation("jpeg", 50),
     Degradation("blur", 3),
+    Degradation("noise", 7),
     Degradation("resize", 50),
+    Recut("crop 3,5", _cropped),
+    Recut("letterbox", _letterboxed),
 )
 
 
@@ -87,6 +126,14 @@ class Result:
         return [image.area for image in images if not image.manipulated]
 
     @property
+    def image_auc(self) -> float | None:
+        """How well the image-level score tells forged from untouched photos, over all sets."""
+        images = [image for each in self.sets.values() for image in each.images]
+        return image_level_auc(
+            [image.score for image in images], [image.manipulated for image in images]
+        )
+
+    @property
     def seconds_per_image(self) -> float | None:
         images = sum(len(evaluation.images) for evaluation in self.sets.values())
         seconds = sum(evaluation.seconds for evaluation in self.sets.values())
@@ -105,12 +152,32 @@ class Result:
                 "large_share_interval": bootstrap_interval(large),
                 "area_interval": bootstrap_interval(areas),
             },
+            "image_auc": self.image_auc,
             "seconds_per_image": self.seconds_per_image,
         }
 
 
-def find_sets(root: Path, limit: int | None) -> dict[str, FolderDataset]:
-    """The sets in and at `root`; `limit` keeps that many images of each kind in each set.
+def image_level_auc(scores: list[float], manipulated: list[bool]) -> float | None:
+    """The probability that a forged image scores higher than an untouched one; None: one class."""
+    forged = np.array(
+        [score for score, is_forged in zip(scores, manipulated, strict=True) if is_forged]
+    )
+    untouched = np.array(
+        [score for score, is_forged in zip(scores, manipulated, strict=True) if not is_forged]
+    )
+    if not len(forged) or not len(untouched):
+        return None
+    difference = forged[:, None] - untouched
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
+def find_sets(
+    root: Path, limit: int | None, half: str = "all", authentic: Path | None = None
+) -> dict[str, FolderDataset]:
+    """The sets in and at `root`, and one of untouched photos for each folder in `authentic`.
+
+    `limit` keeps that many images of each kind in each set, `half` "tune" or "report" one of the
+    two halves of each.
 
     Raises:
         DatasetError: no set is found, or one does not fit together.
@@ -121,19 +188,31 @@ def find_sets(root: Path, limit: int | None) -> dict[str, FolderDataset]:
         if not has_images and not any((folder / name).is_dir() for name in ("authentic", "Au")):
             continue
         dataset = read_folder(folder)
-        sets[dataset.name if has_images else "authentic"] = _limited(dataset, limit)
+        sets[dataset.name if has_images else "authentic"] = dataset
+    for folder in (
+        sorted(path for path in authentic.iterdir() if path.is_dir()) if authentic else ()
+    ):
+        photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        sets[f"untouched {folder.name}"] = FolderDataset(folder, tuple(map(Entry, photos)))
+    sets = {name: _limited(_half(dataset, half), limit) for name, dataset in sets.items()}
     if not sets:
         raise DatasetError(f"{root}: neither a data set nor a folder of data sets")
     return sets
 
 
 def measure(
-    predictor: Any, sets: dict[str, FolderDataset], title: str, degradation: Degradation = CLEAN
+    predictor: Any,
+    sets: dict[str, FolderDataset],
+    title: str,
+    degradation: Degradation | Recut = CLEAN,
 ) -> Result:
     """Evaluate one predictor on every set."""
     evaluations = {}
     for name, dataset in sets.items():
-        samples = degraded(_with_progress(dataset, f"{title}: {name}"), degradation)
+        shown = _with_progress(dataset, f"{title}: {name}")
+        samples = (
+            degradation(shown) if isinstance(degradation, Recut) else degraded(shown, degradation)
+        )
         evaluations[name] = evaluate(predictor, samples, PROTOCOL, THRESHOLD)
     return Result(evaluations)
 
@@ -142,7 +221,7 @@ def set_table(title: str, result: Result, floors: dict[str, Result]) -> Table:
     """Scores per set with 95 % intervals, and the F1 of the floors beside them."""
     table = Table(title=f"{title} ({PROTOCOL}, > {THRESHOLD})")
     table.add_column("set")
-    for heading in ("forged", "authentic", "skipped", "F1", "best F1", "at", "IoU", "AUC"):
+    for heading in ("forged", "untouched", "> 1 %", "skipped", "F1", "best F1", "at", "IoU", "AUC"):
         table.add_column(heading, justify="right")
     for floor in floors:
         table.add_column(f"F1 {floor}", justify="right")
@@ -153,6 +232,7 @@ def set_table(title: str, result: Result, floors: dict[str, Result]) -> Table:
             name,
             str(scores.manipulated),
             str(scores.images - scores.manipulated),
+            _cell(scores.false_alarm_large_share, digits=2),
             str(scores.skipped),
             *cells[:2],
             _cell(scores.best_threshold, digits=2),
@@ -162,7 +242,7 @@ def set_table(title: str, result: Result, floors: dict[str, Result]) -> Table:
     table.add_section()
     means = [_cell(result.mean(metric)) for metric in METRICS]
     floor_means = [_cell(floor.mean("pixel_f1")) for floor in floors.values()]
-    table.add_row("mean of sets", "", "", "", *means[:2], "", *means[2:], *floor_means)
+    table.add_row("mean of sets", "", "", "", "", *means[:2], "", *means[2:], *floor_means)
     return table
 
 
@@ -170,7 +250,8 @@ def summary_table(results: dict[str, Result]) -> Table:
     """One line per predictor and degradation: means over sets, and false alarms."""
     table = Table(title="Means over the manipulated sets; false alarms on all authentic photos")
     table.add_column("")
-    headings = ["F1", "best F1", "IoU", "AUC", "photos", "any pixel", "> 1 % area", "area"]
+    headings = ["F1", "best F1", "IoU", "AUC", "image AUC", "untouched", "any pixel"]
+    headings += ["> 1 % area", "area"]
     for heading in [*headings, "s/image"]:
         table.add_column(heading, justify="right")
     for name, result in results.items():
@@ -178,6 +259,7 @@ def summary_table(results: dict[str, Result]) -> Table:
         table.add_row(
             name,
             *(_cell(result.mean(metric)) for metric in METRICS),
+            _cell(result.image_auc),
             str(len(result.authentic_areas)),
             *(_cell(value) for value in (alarms.any_share, alarms.large_share, alarms.area)),
             _cell(result.seconds_per_image),
@@ -189,7 +271,7 @@ def main() -> None:
     """Measure, print, and write."""
     options = _parse_arguments()
     try:
-        sets = find_sets(options.data, options.limit)
+        sets = find_sets(options.data, options.limit, options.half, options.authentic)
         floors = {name: measure(floor, sets, name) for name, floor in FLOORS.items()}
         results = dict(floors)
         about: dict[str, Any] = {}
@@ -208,6 +290,7 @@ def main() -> None:
             "protocol": PROTOCOL,
             "threshold": THRESHOLD,
             "limit": options.limit,
+            "half": options.half,
             "machine": platform.processor() or platform.machine(),
             "weights": about,
             "results": {name: result.as_dict() for name, result in results.items()},
@@ -218,6 +301,8 @@ def main() -> None:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets")
+    parser.add_argument("--authentic", type=Path, help="folder of folders of untouched photos")
+    parser.add_argument("--half", choices=("all", "tune", "report"), default="all")
     parser.add_argument("--weights", type=Path, help="checkpoint; the shipped one by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -258,6 +343,16 @@ def _show(results: dict[str, Result], floors: dict[str, Result], about: dict[str
             f"{about['file']}: {about['bytes'] / 1e6:.1f} MB, {about['parameters']:,} parameters, "
             f"sha256 {about['sha256'][:12]}, on {about['device']}"
         )
+
+
+def half_of(path: Path) -> str:
+    """The half that an image belongs to, by its name alone: "tune" or "report"."""
+    return "tune" if hashlib.sha256(path.name.encode()).digest()[0] % 2 == 0 else "report"
+
+
+def _half(dataset: FolderDataset, half: str) -> FolderDataset:
+    kept = (entry for entry in dataset.entries if half in ("all", half_of(entry.image)))
+    return replace(dataset, entries=tuple(kept))
 
 
 def _limited(dataset: FolderDataset, limit: int | None) -> FolderDataset:

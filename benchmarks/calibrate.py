@@ -1,68 +1,99 @@
-"""Shift a model's logits so that 0.5 is a good single threshold, and store it in float16.
+"""Choose what follows the network, so that 0.5 is a threshold with few false alarms.
 
-    python benchmarks/calibrate.py --data VAL_DIR --weights FILE --out weights/compact.safetensors
+    python benchmarks/calibrate.py --data VAL_DIR --authentic DIR --weights FILE \\
+        --out weights/compact.safetensors
 
-The shift is chosen once, over all sets of VAL_DIR: the lowest whose F1 at 0.5, averaged within each
-set and then over the sets (so that a large set does not decide alone), is within `--tolerance` of
-the best. Lower ones mark less of authentic photos, and near the best F1 hardly changes. A constant
-added to the logits changes no ranking of the network's. Copies are marked after the shift, as in a
-scan: what is marked of them does not depend on it.
-
-What is no matter of weights (`side.reach`, `core`, `copies`) is set as in the preset, and measured
-along.
+On half of every set (`tune`, see accuracy.py) it tries some prominences for hysteresis, and every
+constant that could be added to the logits. Of those with which at most `--false-alarms` of the
+untouched photos have more than 1 % of their area marked (the mean over the sets of them), it takes
+the ones with the highest F1 at 0.5, averaged within each set and then over the sets, with copy-move
+marks. A constant changes no ranking of the network's. The weights are stored in float16.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 # Measure this checkout, not a copy that happens to be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import cv2
 import numpy as np
 import torch
 from accuracy import find_sets
 from tqdm import tqdm
 
-from fasa_cli.checkpoint import Checkpoint, read_checkpoint
-from fasa_cli.config import PRESETS
-from fasa_cli.data.datasets import FolderDataset
-from fasa_cli.metrics import pixel_f1
+from fasa_cli.checkpoint import read_checkpoint
+from fasa_cli.config import PostprocessConfig
+from fasa_cli.metrics import FALSE_ALARM_AREA
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import build_model, save_model
-from fasa_cli.postprocess.copy_move import find_pairs, mark
+from fasa_cli.postprocess.copy_move import copy_move_map, find_pairs
+from fasa_cli.postprocess.hysteresis import apply_hysteresis
 from fasa_cli.predictor import Predictor
 
-SHIFTS = np.arange(-4, 4.01, 0.1)  # of the logits
+SHIFTS = np.arange(-5, 5.01, 0.1)  # of the logits
+PROMINENCES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 
-def as_in_preset(checkpoint: Checkpoint) -> Checkpoint:
-    """The same weights, with what is no matter of weights as in their preset."""
-    config = checkpoint.config
-    preset = PRESETS[config.preset]
-    side = config.side.model_copy(update={"reach": preset.side.reach})
-    update = {"side": side, "core": preset.core, "copies": preset.copies}
-    return replace(checkpoint, config=config.model_copy(update=update))
+def logits_of(probabilities: np.ndarray) -> np.ndarray:
+    return torch.logit(torch.from_numpy(probabilities), eps=1e-6).numpy()
 
 
-def mean_curve(predictor: Predictor, dataset: FolderDataset, copies: bool) -> np.ndarray | None:
-    """Mean F1 at 0.5 of a set's manipulated images after each of the SHIFTS."""
-    curves = []
-    for sample in tqdm(dataset, dataset.name, file=sys.stderr):
-        if sample.target_mask is not None and sample.target_mask.any():
-            probabilities = predictor.predict(sample.image).probabilities
-            found = find_pairs(sample.image) if copies else []
-            logits = np.log(probabilities) - np.log1p(-probabilities)
-            scores = []
-            for shift in SHIFTS:
-                shifted = 1 / (1 + np.exp(-logits - np.float32(shift)))
-                mark(shifted, found)
-                scores.append(pixel_f1(shifted, sample.target_mask))
-            curves.append(scores)
-    return np.mean(curves, axis=0) if curves else None
+def after_hysteresis(network: np.ndarray, prominence: float) -> np.ndarray:
+    """Logits; a constant added before or after hysteresis is the same."""
+    lowered = network.copy()
+    if prominence:
+        apply_hysteresis(lowered, prominence)
+    return logits_of(lowered)
+
+
+def f1_curve(logits: np.ndarray, pairs: np.ndarray | None, mask: np.ndarray) -> np.ndarray:
+    """Pixel F1 of one forged image after each of the SHIFTS; `pairs` is its copy-move map."""
+    marked = np.zeros(mask.shape, bool) if pairs is None else pairs > 0.5
+    inside = -np.sort(-logits[mask & ~marked])
+    outside = -np.sort(-logits[~mask & ~marked])
+    hits = int((marked & mask).sum()) + np.searchsorted(-inside, SHIFTS)
+    false = int((marked & ~mask).sum()) + np.searchsorted(-outside, SHIFTS)
+    return 2 * hits / (hits + false + mask.sum() + 1e-8)
+
+
+def area_curve(logits: np.ndarray) -> np.ndarray:
+    """The marked share of one untouched photo after each of the SHIFTS."""
+    return np.searchsorted(np.sort(-logits, axis=None), SHIFTS) / logits.size
+
+
+def measure(
+    predictor: Predictor, data: Path, authentic: Path | None, limit: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean F1, and share of untouched photos with false alarms: prominences x shifts each."""
+    scores: dict[str, list[np.ndarray]] = {}
+    alarms: dict[str, list[np.ndarray]] = {}
+    for name, dataset in find_sets(data, limit, "tune", authentic).items():
+        for sample in tqdm(dataset, name, file=sys.stderr):
+            network = predictor.predict(sample.image).probabilities
+            curves = [after_hysteresis(network, prominence) for prominence in PROMINENCES]
+            mask = sample.target_mask
+            if mask is None or not mask.any():
+                large = [area_curve(one) > FALSE_ALARM_AREA for one in curves]
+                alarms.setdefault(name, []).append(np.array(large))
+                continue
+            found = find_pairs(sample.image)
+            pairs = None
+            if found:
+                pairs = copy_move_map(network, found)
+                pairs = cv2.resize(pairs, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+            scores.setdefault(name, []).append(
+                np.array([f1_curve(one, pairs, mask) for one in curves])
+            )
+    return _mean_of_sets(list(scores.values())), _mean_of_sets(list(alarms.values()))
+
+
+def _mean_of_sets(sets: Sequence[list[np.ndarray]]) -> np.ndarray:
+    return np.mean([np.mean(one, axis=0) for one in sets], axis=0)
 
 
 def shift_logits(model: Fasa, amount: float) -> None:
@@ -77,36 +108,38 @@ def shift_logits(model: Fasa, amount: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--authentic", type=Path, help="folder of folders of untouched photos")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tolerance", type=float, default=0.025, help="of F1 below the best")
+    parser.add_argument("--false-alarms", type=float, default=0.1, help="share of photos")
+    parser.add_argument("--limit", type=int, help="images of each kind per set")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
 
-    checkpoint = as_in_preset(read_checkpoint(arguments.weights))
+    checkpoint = read_checkpoint(options.weights)
     model = build_model(checkpoint)
-    config = model.config
-    model.config = config.model_copy(update={"copies": False})  # they are marked after the shift
-    predictor = Predictor(model, arguments.device)
-    curves = [
-        mean_curve(predictor, dataset, config.copies)
-        for dataset in find_sets(arguments.data, None).values()
-    ]
-    curve = np.mean([one for one in curves if one is not None], axis=0)
-    near_best = np.flatnonzero(curve >= curve.max() - arguments.tolerance)
-    chosen = float(SHIFTS[near_best[0]])
-    print(
-        f"best shift {SHIFTS[curve.argmax()]:.1f}: mean F1 {curve.max():.4f}; "
-        f"chosen {chosen:.1f}: {curve[near_best[0]]:.4f}; "
-        f"without one it was {curve[np.abs(SHIFTS).argmin()]:.4f}"
-    )
-    model.config = config
-    shift_logits(model, chosen)
-    training = {**checkpoint.training, "calibrated_shift": chosen}
-    sha256 = save_model(model.cpu(), arguments.out, half=True, training=training)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
+    predictor = Predictor(model, options.device)
+    scores, alarms = measure(predictor, options.data, options.authentic, options.limit)
+    for most in (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0):
+        row, column = _best(scores, alarms, most)
+        print(
+            f"at most {most:.0%} of untouched photos over 1 %: F1 {scores[row, column]:.3f}, "
+            f"prominence {PROMINENCES[row]}, shift {SHIFTS[column]:+.1f}"
+        )
+    row, column = _best(scores, alarms, options.false_alarms)
+    after = PostprocessConfig(minimum_prominence=PROMINENCES[row], copy_move=True)
+    shift_logits(model, float(SHIFTS[column]))
+    training = {**checkpoint.training, "calibrated_shift": round(float(SHIFTS[column]), 2)}
+    sha256 = save_model(model.cpu(), options.out, half=True, training=training, postprocess=after)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
+
+
+def _best(scores: np.ndarray, alarms: np.ndarray, most: float) -> tuple[int, int]:
+    allowed = np.where(alarms <= most, scores, -1.0)
+    row, column = np.unravel_index(allowed.argmax(), allowed.shape)
+    return int(row), int(column)
 
 
 if __name__ == "__main__":

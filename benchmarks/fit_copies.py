@@ -25,7 +25,7 @@ from fasa_cli.config import DataConfig
 from fasa_cli.data.augmentation import publish
 from fasa_cli.data.photos import PhotoPool
 from fasa_cli.data.synthesis import Forger
-from fasa_cli.postprocess.copy_move import candidates
+from fasa_cli.postprocess.copy_move import candidates, scaled
 
 LONGEST = 900  # pixels of the longer side
 LOOK_ALIKES = 1.5  # times what all copies weigh, since most photos are untouched
@@ -56,7 +56,7 @@ def main() -> None:
             if truth.any() and not is_copy:
                 continue  # a part of the copy, or a look-alike beside it: neither teaches
             hit |= is_copy
-            rows.append(features(features))
+            rows.append(scaled(features))
             labels.append(is_copy)
             sides.append(photo % 2)
         found += hit

@@ -15,7 +15,8 @@ from measuring import Part, Table, Times, default_clock, in_turns
 from torch import Tensor, nn
 
 from fasa_cli.config import PRESETS, ModelConfig
-from fasa_cli.model.backbones import ConvNextSide, ResidualSide
+from fasa_cli.model.backbones import ConvNextSide
+from fasa_cli.model.compact.side import ResidualSide
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import save_model
 from fasa_cli.predictor import Predictor
@@ -113,19 +114,13 @@ def against_backbones(
         {
             "whole": lambda: model(image),
             "encoder": lambda: model.encoder.tokens(small),
-            "side": lambda: in_sequence(side.steps(), large),
+            "side": lambda: side(large, image, lambda features, index: features),
             "dct": lambda: model.frequency(normalised),
         },
         rounds,
         clock=default_clock(),
         synchronise=waiter(device),
     )
-
-
-def in_sequence(steps: Iterator[nn.Module], features: Tensor) -> Tensor:
-    for step in steps:
-        features = step(features)
-    return features
 
 
 def waiter(device: torch.device) -> Callable[[], None]:

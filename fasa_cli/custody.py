@@ -91,6 +91,8 @@ def _check_records(run: SavedRun) -> Iterator[Finding]:
     if status != "complete":
         reason = f"the scan is {status}; run its command again to resume"
         yield Finding("records", name, "unfinished", reason)
+    elif problem := run.broken_chain():
+        yield Finding("records", f"{RUN_FOLDER}/results.jsonl", "changed", problem)
     elif run.digest() != run.description.get("digest"):
         reason = "the records do not give the digest that the scan ended with"
         yield Finding("records", name, "changed", reason)

@@ -629,8 +629,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OutputError: the folder is missing, not writable, or full.
     """
-    with renamed_when_done(path) as temporary:
-        temporary.write_bytes(data)
+    with renamed_when_done(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # a rename must not outlive the contents in a power cut
 
 
 @contextmanager

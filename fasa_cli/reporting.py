@@ -20,7 +20,7 @@ from fasa_cli.results import CopyMovePair, Failure, Region, Rle, ScanRecord, Ski
 # Of results.jsonl and run.json; raised when a field changes its meaning. 2: `copies` is
 # `copy_move`, and the scores of the network and of copy-move pairs stand apart.
 SCHEMA_VERSION = 2
-_READABLE = (1, SCHEMA_VERSION)
+READABLE_SCHEMAS = (1, SCHEMA_VERSION)
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,43 @@ def json_line(record: ScanRecord | Failure | Skipped | Mapping[str, Any]) -> str
     return json.dumps(values, ensure_ascii=True, allow_nan=False) + "\n"
 
 
+CHAIN_START = "0" * 64  # what stands in for the line before the first
+
+
+def chained_line(record: ScanRecord, before: str) -> tuple[str, str]:
+    """A record's line for `results.jsonl`, and its `chain`: a sha256 over `chain` of the line
+    before it and the record. So no line can be changed, removed or put in unseen."""
+    values = asdict(record)
+    chain = _chain(values, before)
+    return json_line({**values, "chain": chain}), chain
+
+
+def check_chain(lines: Iterable[bytes], ends: Iterable[str] = ()) -> str | None:
+    """What is wrong with the lines of a `results.jsonl`; None: nothing.
+
+    One of `ends`, where there are any, must be the chain of one of the lines, or of none yet.
+    """
+    before = CHAIN_START
+    missing = set(ends)
+    wanted = bool(missing)
+    met = before in missing
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            chain = values.pop("chain", None)
+        except (ValueError, AttributeError):
+            return f"line {number} is damaged"
+        if chain != _chain(values, before):
+            return f"line {number} is not as the scan wrote it, or a line before it is gone"
+        before = chain
+        met = met or chain in missing
+    return "lines at its end are gone, or were written anew" if wanted and not met else None
+
+
+def _chain(values: Mapping[str, Any], before: str) -> str:
+    return hashlib.sha256(before.encode("ascii") + canonical_json(values)).hexdigest()
+
+
 def parse_record(line: str | bytes) -> ScanRecord:
     """Read one line of `results.jsonl` back.
 
@@ -41,8 +78,9 @@ def parse_record(line: str | bytes) -> ScanRecord:
     """
     values = json.loads(line)
     try:
-        if values["schema_version"] not in _READABLE:
+        if values["schema_version"] not in READABLE_SCHEMAS:
             raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
+        values.pop("chain", None)
         if "copies" in values:
             values["copy_move"] = values.pop("copies")
         for key in ("stored_size", "display_size", "effective_size", "warnings"):
@@ -174,10 +212,13 @@ def _csv_line(cells: Iterable[Any]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(
+    path: Path, lines: Iterable[str], before_renaming: Callable[[], None] = lambda: None
+) -> None:
     """Write text line by line under a temporary name, then rename: all of it or nothing.
 
-    UTF-8; what is no text in a file name (stray bytes) is written as an escape.
+    UTF-8; what is no text in a file name (stray bytes) is written as an escape. `before_renaming`
+    is called when all lines lie on the disk.
 
     Raises:
         OutputError: the folder is missing, not writable, or full.
@@ -186,6 +227,9 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     try:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        before_renaming()
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

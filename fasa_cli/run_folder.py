@@ -1,7 +1,9 @@
 """The folder `_fasa` beside a scan's outputs: what ran, and what came of each image.
 
 `results.jsonl` is a journal while a scan runs: a line is appended once the image's outputs are in
-place, so a scan that was cut off goes on where the journal ends. At the end it is put in order.
+place, so a scan that was cut off resumes where the journal ends. At the end it is put in order.
+Its lines are chained by hash, and `run.json` holds the chain's end: a scan does not resume on
+records that are not as they were written.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -20,6 +22,9 @@ from fasa_cli.discovery import RUN_FOLDER
 from fasa_cli.errors import OutputError
 from fasa_cli.images import TEMPORARY, write_atomically
 from fasa_cli.reporting import (
+    CHAIN_START,
+    chained_line,
+    check_chain,
     csv_lines,
     json_line,
     parse_record,
@@ -64,7 +69,7 @@ def open_run(
         if overwrite:
             _delete_run(out)
         _refuse_other_run(out, identity)
-        run = RunFolder(out)
+        run = RunFolder(out, _recorded_ends(out))
         try:
             yield run
         finally:
@@ -74,11 +79,17 @@ def open_run(
 class RunFolder:
     """An output folder that one scan holds. `previous` may be asked from any thread."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, ends: Iterable[str] = ()) -> None:
+        """`ends` are those that the chain of records may have had when `run.json` was written.
+
+        Raises:
+            OutputError: the records are not as a scan wrote them.
+        """
         self.out = out
         self.folder = out / RUN_FOLDER
+        self._description: dict[str, Any] = {}
         with _as_output_error(self.folder):
-            self._journal = _Journal(self.folder / "results.jsonl")
+            self._journal = _Journal(self.folder / "results.jsonl", ends)
             # Not buffered: what a full disk refused must not come back when the file is closed.
             self._errors = (self.folder / "errors.jsonl").open("wb", buffering=0)
 
@@ -121,7 +132,12 @@ class RunFolder:
             _delete_outputs(self.out, record)
 
     def write_run(self, values: Mapping[str, Any]) -> None:
-        """Write `run.json`."""
+        """Write `run.json`, the end of the chain of records included."""
+        self._description = dict(values)
+        self._write_run([self._journal.end])
+
+    def _write_run(self, ends: list[str]) -> None:
+        values = {**self._description, "chain": ends}
         text = json.dumps(values, indent=2, allow_nan=False) + "\n"
         write_atomically(self.folder / "run.json", text.encode("ascii"))
 
@@ -135,7 +151,8 @@ class RunFolder:
         Records of images that are not among `names`, analysed by an earlier scan into this folder,
         are kept after them; returns how many there are.
         """
-        kept = self._journal.rewrite(names)
+        # A scan that is cut off in between leaves records of the old order or of the new one.
+        kept = self._journal.rewrite(names, lambda old, new: self._write_run([old, new]))
         results = read_results(self.folder / "results.jsonl")
         write_lines(self.folder / "results.csv", csv_lines(results))
         return kept
@@ -157,22 +174,41 @@ class RunFolder:
 class _Journal:
     """Records by name in an append-only file; memory holds only where each line lies."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ends: Iterable[str] = ()) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}  # name -> (offset, length) of its last line
+        self.end = CHAIN_START
+        with path.open("ab"):
+            pass  # it is there from now on
+        self._check(ends)
         self._file = path.open("a+b", buffering=0)
         self._read_places()
+
+    def _check(self, ends: Iterable[str]) -> None:
+        with self._path.open("rb") as lines:
+            problem = check_chain((line for line in lines if line.endswith(b"\n")), ends)
+        if problem:
+            raise OutputError(
+                f"{self._path}: {problem}, so the scan does not resume on it. Put the file back as "
+                f"it was, or {_OTHER_OUT}"
+            )
 
     def _read_places(self) -> None:
         offset = 0
         with self._path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):  # the scan was cut off while it wrote this
                     self._file.truncate(offset)
                     break
-                with suppress(ValueError):  # a damaged line: that image is analysed again
-                    self._places[parse_record(line).name] = (offset, len(line))
+                try:
+                    name = parse_record(line).name
+                except ValueError as error:
+                    raise OutputError(
+                        f"{self._path}: line {number} is no record ({error}); {_OTHER_OUT}"
+                    ) from error
+                self._places[name] = (offset, len(line))
+                self.end = json.loads(line)["chain"]
                 offset += len(line)
 
     def get(self, name: str) -> ScanRecord | None:
@@ -186,30 +222,41 @@ class _Journal:
         return self._file.read(length)
 
     def append(self, record: ScanRecord) -> None:
-        line = json_line(record).encode("ascii")
         with self._lock:
+            text, end = chained_line(record, self.end)
+            line = text.encode("ascii")
             offset = self._file.seek(0, os.SEEK_END)
             try:
                 _write_all(self._file, line)
+                os.fsync(self._file.fileno())
             except OSError:
                 self._file.truncate(offset)  # the part of it that still fitted
                 raise
             self._places[record.name] = (offset, len(line))
+            self.end = end
 
     def forget(self, name: str) -> None:
         with self._lock:
             self._places.pop(name, None)
 
-    def rewrite(self, names: Iterable[str]) -> int:
+    def rewrite(self, names: Iterable[str], announce: Callable[[str, str], None]) -> int:
+        """Chain the last line of each image anew, in the order of `names`, the others after them.
+
+        `announce` is called with the chain's old end and its new one before the file is replaced.
+        """
         with self._lock:
             rest = dict(self._places)
             ordered = [rest.pop(name) for name in names if name in rest]
-            write_lines(self._path, self._last_lines([*ordered, *rest.values()]))
+            old = self.end
+            lines = self._last_lines([*ordered, *rest.values()])
+            write_lines(self._path, lines, lambda: announce(old, self.end))
             return len(rest)
 
     def _last_lines(self, places: Iterable[tuple[int, int]]) -> Iterator[str]:
+        self.end = CHAIN_START
         for place in places:
-            yield self._line(place).decode("ascii")
+            line, self.end = chained_line(parse_record(self._line(place)), self.end)
+            yield line
         self._file.close()  # Windows replaces no file that is open
 
     def close(self) -> None:
@@ -284,6 +331,11 @@ def _read_run(out: Path) -> dict[str, Any] | None:
     if not isinstance(run, dict):
         raise OutputError(f"{path}: does not describe a scan; {_OTHER_OUT}")
     return run
+
+
+def _recorded_ends(out: Path) -> list[str]:
+    """The ends of the chain of records that `run.json` knows of; none where there is none."""
+    return list((_read_run(out) or {}).get("chain", ()))
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

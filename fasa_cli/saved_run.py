@@ -19,7 +19,9 @@ from fasa_cli.discovery import RUN_FOLDER
 from fasa_cli.errors import ImageError, OutputError
 from fasa_cli.images import decode_image
 from fasa_cli.reporting import (
+    READABLE_SCHEMAS,
     SCHEMA_VERSION,
+    check_chain,
     read_failures,
     read_results,
     read_skipped,
@@ -55,7 +57,7 @@ class SavedRun:
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); scan again") from error
-        if schema != SCHEMA_VERSION:
+        if schema not in READABLE_SCHEMAS:
             raise OutputError(
                 f"{path}: is of schema {schema}, not {SCHEMA_VERSION}; use the fasa that wrote it"
             )
@@ -125,6 +127,22 @@ class SavedRun:
             OutputError: one of them is missing or damaged.
         """
         return run_digest(self.description, self.records(), self.failures(), self.skipped())
+
+    def broken_chain(self) -> str | None:
+        """Where the records are not as the scan wrote them; None: nowhere, or it kept no chain.
+
+        Raises:
+            OutputError: the records cannot be read.
+        """
+        ends = self.description.get("chain")
+        if ends is None:  # written before records were chained
+            return None
+        path = self._folder / "results.jsonl"
+        try:
+            with path.open("rb") as lines:
+                return check_chain(lines, ends)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
 
     @property
     def weights_path(self) -> Path | None:

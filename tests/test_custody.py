@@ -81,7 +81,7 @@ def test_an_untouched_scan_is_as_it_was() -> None:
         ),
         (
             lambda: edit_record(Path("masks"), score_max=0.0),
-            ("records", "_fasa/run.json", "changed"),
+            ("records", "_fasa/results.jsonl", "changed"),
         ),
         (
             lambda: edit_run(Path("masks"), status="interrupted"),

@@ -260,16 +260,17 @@ def test_what_changed_is_analysed_again(spoil: Callable[[], object]) -> None:
     assert run(RedPredictor()).reused == 2
 
 
-@pytest.mark.parametrize("tail", [b'{"schema_version": 1, "pa', b"garbage\n", b"\n\xff\xfe\n"])
-def test_a_damaged_journal_costs_only_what_it_lost(tail: bytes) -> None:
+@pytest.mark.parametrize("tail", [b'{"schema_version": 2, "pa', b"garbage\n", b"\n\xff\xfe\n"])
+def test_a_damaged_journal_is_refused_and_kept(tail: bytes) -> None:
     photos("a.jpg", "b.jpg", "c.jpg")
     run(RedPredictor())
     journal = Path("masks/_fasa/results.jsonl")
     kept = journal.read_bytes().splitlines(keepends=True)[:2]
     journal.write_bytes(b"".join(kept) + tail)
-    predictor = RedPredictor()
-    assert (run(predictor).reused, predictor.images) == (2, 1)
-    assert [record["name"] for record in lines()] == ["a.jpg", "b.jpg", "c.jpg"]
+    with pytest.raises(OutputError, match=r"results\.jsonl: .*--overwrite"):
+        run(RedPredictor())
+    assert journal.read_bytes() == b"".join(kept) + tail
+    assert run(RedPredictor(), overwrite=True).analysed == 3
 
 
 def test_failures_are_tried_again() -> None:

@@ -12,10 +12,8 @@ import torch
 from PIL import Image
 
 from fasa_cli.checkpoint import read_checkpoint
-from fasa_cli.config import TINY, VARIANTS, SideConfig, TracesConfig, load_config
+from fasa_cli.config import VARIANTS, SideConfig, load_config
 from fasa_cli.errors import CheckpointError, ConfigError, DatasetError, FasaError, OutputError
-from fasa_cli.model.fasa import Fasa
-from fasa_cli.model.weights import save_model
 from fasa_cli.training.sources import Sources, check_sets, open_sources
 from fasa_cli.training.trainer import Trainer
 from tests.conftest import write_photo
@@ -152,37 +150,6 @@ def test_starting_weights_bring_their_architecture(tmp_path, sources, tiny_weigh
     expected = read_checkpoint(tiny_weights).tensors
     for name, tensor in trainer.model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
-
-
-def without_traces(tmp_path):
-    config = TINY.model_copy(update={"traces": TracesConfig()})
-    save_model(Fasa(config).eval(), tmp_path / "start.safetensors")
-    return tmp_path / "start.safetensors"
-
-
-def test_a_lesson_for_the_traces_adds_them_and_changes_nothing_else(tmp_path, sources):
-    start = without_traces(tmp_path)
-    trainer = Trainer(tiny_config(part="traces"), sources, tmp_path / "run", ALONE, start)
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    losses = losses_of(trainer)
-    assert all(math.isfinite(loss) for loss in losses)
-    known = read_checkpoint(start).tensors
-    written = read_checkpoint(tmp_path / "run/last.safetensors")
-    assert written.config.has_traces
-    added = written.tensors.keys() - known.keys()
-    assert added
-    assert all(name.startswith("traces.") for name in added)
-    for name, tensor in known.items():
-        assert torch.equal(written.tensors[name], tensor), name
-    still = [name for name in added if torch.equal(written.tensors[name], before[name])]
-    assert still == []
-
-
-def test_a_lesson_for_traces_that_are_not_there_is_refused(tmp_path, sources):
-    config = tiny_config(part="traces")
-    model = config.model.model_copy(update={"traces": TracesConfig()})
-    with pytest.raises(ConfigError, match=r"training\.part: .* no traces"):
-        Trainer(config.model_copy(update={"model": model}), sources, tmp_path / "run", ALONE)
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
@@ -400,7 +367,7 @@ def test_checkpointing_changes_no_loss_and_may_be_switched_on_later(tmp_path, so
     def config(wanted):
         plain = tiny_config(checkpointing=wanted)
         side = SideConfig(name="test_convnext")
-        changes = {"side": side, "input_size": 64, "traces": TracesConfig()}
+        changes = {"side": side, "input_size": 64}
         model = plain.model.model_copy(update=changes)
         return plain.model_copy(update={"model": model})
 
