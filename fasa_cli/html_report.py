@@ -49,8 +49,6 @@ MOST_ROWS = 20_000  # photos that are listed at all, pictures or not
 _MOST_FAILURES = 2_000
 _LISTED_REGIONS = 30  # per photo
 _PREVIEW_OUTLINES, _THUMBNAIL_OUTLINES = 24_000, 3_000  # characters per photo
-_SMALL_SIDE = 256  # pixels; about what the model was trained on
-_STRONG_COMPRESSION = 75  # JPEG quality; below it fine traces of editing are mostly gone
 _THREADS = min(4, os.cpu_count() or 1)
 _LARGE_PIXELS = 12_600_000
 _CHUNK = 16  # photos in hand at once
@@ -301,7 +299,7 @@ class _Page:
             "quality": metadata.jpeg_quality,
             "quality_exact": metadata.standard_tables,
             "position": self._position(metadata),
-            "warnings": [self._shown.text(text) for text in cautions(record, metadata)],
+            "warnings": [self._shown.text(text) for text in record.warnings],
             "problem": self._shown.text(prepared.problem, record) if prepared.problem else "",
         }
 
@@ -365,26 +363,6 @@ class _Prepared:
     preview: bytes | None = None
     heat: bytes | None = None
     problem: str | None = None
-
-
-def cautions(record: ScanRecord, metadata: PhotoMetadata) -> list[str]:
-    """What makes a photo's result weaker than its score: size, compression, damage."""
-    notes = []
-    width, height = record.display_size
-    if min(width, height) < _SMALL_SIDE:
-        notes.append(f"Small: {width} x {height} pixels hold few traces of how a photo was made.")
-    if metadata.jpeg_quality is not None and metadata.jpeg_quality < _STRONG_COMPRESSION:
-        notes.append(
-            f"Recompressed: JPEG quality is about {metadata.jpeg_quality}, as after being shared. "
-            "Traces of editing may be gone, and the blocks of compression may be marked."
-        )
-    if tuple(record.effective_size) != (width, height):
-        seen = "{} x {}".format(*record.effective_size)
-        notes.append(
-            f"Resized for the model: it saw {seen} of {width} x {height} pixels; small edits may "
-            "be missed."
-        )
-    return [*notes, *(f"The file: {warning}." for warning in record.warnings)]
 
 
 # --- Redaction ------------------------------------------------------------------------------

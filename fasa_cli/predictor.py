@@ -255,7 +255,10 @@ def _unframed(prediction: Prediction, frame: Frame | None, image: np.ndarray) ->
         probabilities = np.zeros(image.shape[:2], np.float32)
         frame.crop(probabilities)[:] = inside
     score = float(probabilities.max())
-    return replace(prediction, probabilities=probabilities, score=score, frame=frame)
+    size = (image.shape[1], image.shape[0])  # nothing was scaled
+    return replace(
+        prediction, probabilities=probabilities, score=score, effective_size=size, frame=frame
+    )
 
 
 def _postprocessed(

@@ -207,9 +207,10 @@ class ScanRecord:
     `path` is the input as it was found; `name` is unique in its run and heads the image's outputs.
     Sizes are (width, height) in pixels. `score_max` is Eq. 9, `area_fraction` the share of pixels
     above the threshold, in [0, 1]. `regions` are the largest ones; `region_count` counts them all.
-    `score_network` is the network's highest probability and `score_copy_move` that of the marks of
-    `copy_move` pairs; `lowered_fraction` is the share of pixels that the network marks and
-    hysteresis took away. `frame` is (x, y, width, height) of the photo within the picture, bars
+    `warnings` say what makes the result weaker than its score. `jpeg_quality` is estimated from the
+    file's tables (1-100), None where it has none. `score_network` is the network's highest
+    probability and `score_copy_move` that of the marks of `copy_move` pairs; `lowered_fraction` is
+    the share of pixels that the network marks and hysteresis took away. `frame` is (x, y, width, height) of the photo within the picture, bars
     left out, and `jpeg_grid` (x, y) where its first full JPEG block starts in that frame; None
     where that was not looked for, or no grid shows. `outputs` gives per kind (mask, probabilities,
     network, overlay) a file's path in the output folder, `outputs_sha256` its hash. `seconds` is
@@ -234,6 +235,7 @@ class ScanRecord:
     outputs: dict[str, str]
     outputs_sha256: dict[str, str]
     seconds: float
+    jpeg_quality: int | None = None
     score_network: float | None = None
     score_copy_move: float | None = None
     lowered_fraction: float | None = None

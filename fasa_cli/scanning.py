@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from fasa_cli import __version__
+from fasa_cli.cautions import cautions
 from fasa_cli.discovery import OUTPUT_SUFFIXES, Discovery, Source
 from fasa_cli.environment import environment
 from fasa_cli.errors import ImageError, OutputError
@@ -39,6 +40,7 @@ from fasa_cli.images import (
     encode_mask,
     encode_probabilities,
 )
+from fasa_cli.metadata import PhotoMetadata, read_metadata
 from fasa_cli.regions import find_regions, with_shapes
 from fasa_cli.rendering import overlay
 from fasa_cli.reporting import SCHEMA_VERSION
@@ -46,7 +48,8 @@ from fasa_cli.results import DecodedImage, Failure, Prediction, Region, ScanReco
 from fasa_cli.run_folder import RunFolder, open_run
 
 if TYPE_CHECKING:
-    from fasa_cli.predictor import Predictor
+    from fasa_cli.metadata import PhotoMetadata, read_metadata
+from fasa_cli.predictor import Predictor
 
 Outcome = ScanRecord | Failure
 
@@ -158,6 +161,7 @@ def scan(
 class _Loaded:
     source: Source
     image: DecodedImage
+    metadata: PhotoMetadata
     seconds: float
 
 
@@ -172,6 +176,7 @@ class _Large:
 class _Analysed:
     source: Source
     image: DecodedImage
+    metadata: PhotoMetadata
     prediction: Prediction
     seconds: float
 
@@ -262,7 +267,7 @@ class _Scan:
             return _failed(source, "unreadable", error.strerror or error, "read")
         except Exception as error:  # a bug met in one image is no reason to lose the others
             return _failed(source, "internal", error, "decode")
-        return _Loaded(source, image, time.perf_counter() - start)
+        return _Loaded(source, image, read_metadata(data), time.perf_counter() - start)
 
     def _on_record(self, source: Source, sha256: str) -> _Settled | None:
         record = self._run.previous(source.name)
@@ -307,7 +312,7 @@ class _Scan:
     ) -> list[_Analysed | _Settled]:
         share = seconds / len(batch)
         return [
-            _Analysed(item.source, item.image, prediction, item.seconds + share)
+            _Analysed(item.source, item.image, item.metadata, prediction, item.seconds + share)
             if np.isfinite(prediction.probabilities).all()
             else _failed(item.source, "internal", "the answer has undefined values", "model")
             for item, prediction in zip(batch, predictions, strict=True)
@@ -360,7 +365,8 @@ class _Scan:
             area_fraction=round(float(mask.mean()), 6),
             region_count=len(regions),
             regions=listed,
-            warnings=_warnings(item),
+            warnings=cautions(item.image, item.metadata, item.prediction),
+            jpeg_quality=item.metadata.jpeg_quality,
             outputs=outputs,
             outputs_sha256=hashes,
             seconds=round(item.seconds, 4),
@@ -451,20 +457,6 @@ def _failed(source: Source, kind: str, why: Exception | str, stage: str) -> _Set
     if kind == "internal" and isinstance(why, Exception):
         reason = f"{type(why).__name__}: {reason}"
     return _Settled(source, Failure(source.path, kind, reason, stage))
-
-
-def _warnings(item: _Analysed) -> tuple[str, ...]:
-    notes = []
-    if (tiles := item.prediction.tiles) > 1:
-        notes.append(f"analysed in {tiles} overlapping tiles")
-    frame, (width, height) = item.prediction.frame, item.image.display_size
-    if frame is not None and frame.box != (0, 0, width, height):
-        x, y, inner_width, inner_height = frame.box
-        notes.append(
-            f"bars around the photo were not analysed: it is {inner_width} x {inner_height} pixels "
-            f"at ({x}, {y})"
-        )
-    return (*item.image.warnings, *notes)
 
 
 def _rounded(region: Region) -> Region:

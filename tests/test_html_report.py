@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,7 @@ from skimage import draw
 
 from fasa_cli import html_report
 from fasa_cli.errors import ConfigError, OutputError
-from fasa_cli.html_report import cautions, parse_redactions, write_html_report
-from fasa_cli.metadata import PhotoMetadata
-from fasa_cli.reporting import parse_record
+from fasa_cli.html_report import parse_redactions, write_html_report
 from fasa_cli.saved_run import SavedRun
 from tests.conftest import scan_red, write_photo
 
@@ -361,20 +358,3 @@ def test_absolute_paths_in_messages(text: str, shown: str) -> None:
     red_photo("photos/a.png", 250)
     assert html_report._Shown(True, SavedRun(scan_red())).text(text) == shown
     assert html_report._Shown(False, SavedRun(Path("masks"))).text(text) == text
-
-
-# --- Warnings -------------------------------------------------------------------------------
-
-
-def test_cautions() -> None:
-    red_photo("photos/a.png", 250)
-    record = parse_record(Path(scan_red(), "_fasa/results.jsonl").read_bytes())
-    record = replace(record, display_size=(4000, 3000), effective_size=(4000, 3000), warnings=())
-    assert cautions(record, PhotoMetadata(jpeg_quality=90)) == []
-    assert "quality is about 62" in cautions(record, PhotoMetadata(jpeg_quality=62))[0]
-    (resized,) = cautions(replace(record, effective_size=(2828, 2121)), PhotoMetadata())
-    assert "2828 x 2121 of 4000 x 3000" in resized
-    small = replace(record, display_size=(200, 300), effective_size=(200, 300))
-    assert cautions(small, PhotoMetadata())[0].startswith("Small: 200 x 300")
-    noted = cautions(replace(record, warnings=("ends in grey",)), PhotoMetadata())
-    assert noted == ["The file: ends in grey."]

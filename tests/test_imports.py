@@ -39,6 +39,7 @@ FLOORS = {
     "postprocess": 1,
     "imaging": 1,
     "metadata": 1,
+    "cautions": 2,
     "metrics": 1,
     "regions": 1,
     "rendering": 1,
