@@ -210,7 +210,8 @@ class ScanRecord:
     `warnings` say what makes the result weaker than its score. `jpeg_quality` is estimated from the
     file's tables (1-100), None where it has none. `score_network` is the network's highest
     probability and `score_copy_move` that of the marks of `copy_move` pairs; `lowered_fraction` is
-    the share of pixels that the network marks and hysteresis took away. `frame` is (x, y, width, height) of the photo within the picture, bars
+    the share of pixels that the network marks and hysteresis took away. `frame` is
+    (x, y, width, height) of the photo within the picture, bars
     left out, and `jpeg_grid` (x, y) where its first full JPEG block starts in that frame; None
     where that was not looked for, or no grid shows. `outputs` gives per kind (mask, probabilities,
     network, overlay) a file's path in the output folder, `outputs_sha256` its hash. `seconds` is
