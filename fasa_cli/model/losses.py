@@ -83,17 +83,17 @@ def contrastive_loss(patch_logits: Tensor, target: Tensor) -> Tensor:
     """InfoNCE of each patch against the two prototypes (Eq. 4, section 3.2).
 
     Ours: a patch's label is soft, its share of manipulated pixels; a patch cut by the boundary
-    belongs to both. Both classes count alike over the batch: manipulated patches are few, and
-    without a balance all are called real. `patch_logits` is B x 2 x h x w (real, fake).
+    belongs to both. Both classes count alike in an image that has both: manipulated patches are
+    few, and without a balance all are called real. `patch_logits` is B x 2 x h x w (real, fake).
     """
     grid = (patch_logits.shape[-2], patch_logits.shape[-1])
     share = F.adaptive_avg_pool2d(target, grid)  # B x 1 x h x w
     labels = torch.cat([1 - share, share], dim=1)
     terms = -labels * F.log_softmax(patch_logits, dim=1)  # B x 2 x h x w
-    amounts = labels.sum((0, 2, 3))
-    present = amounts > 0
-    by_class = terms.sum((0, 2, 3)) / amounts.clamp(min=1)
-    return by_class[present].mean()
+    amounts = labels.sum((2, 3))  # B x 2
+    by_class = terms.sum((2, 3)) / amounts.clamp(min=1)
+    present = (amounts > 0).float()
+    return ((by_class * present).sum(1) / present.sum(1)).mean()
 
 
 def dice_loss(logits: Tensor, target: Tensor, manipulated: float | None = None) -> Tensor:

@@ -179,7 +179,7 @@ def test_json_is_nothing_but_json_lines(fasa_scan) -> None:
     for _ in range(2):  # what is on record is data as well
         result = fasa_scan("photos", "--json", "--top", "2")
         records = [json.loads(line) for line in result.stdout.splitlines()]
-        assert records == lines()
+        assert records == [{k: v for k, v in line.items() if k != "chain"} for line in lines()]
         assert [record["name"] for record in records] == [
             "a.jpg",
             "b.jpg",

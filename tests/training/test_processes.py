@@ -99,7 +99,8 @@ def test_a_run_of_two_writes_once_and_scores_each_image_once(
     from fasa_cli.evaluation import evaluate
     from fasa_cli.predictor import Predictor
 
-    predictor = Predictor.from_checkpoint(tmp_path / "two/last.safetensors", "cpu")
+    path = tmp_path / "two/last.safetensors"
+    predictor = Predictor.from_checkpoint(path, "cpu", postprocess=False)
     scores = evaluate(predictor, read_folder(tmp_path / "val")).scores
     for name in ("pixel_f1", "pixel_iou", "pixel_auc"):
         assert getattr(scores, name) == pytest.approx(lines[-1]["validation"][name], abs=1e-3)
