@@ -23,7 +23,7 @@ from fasa_cli.images import write_atomically
 from fasa_cli.metrics import Difference, Interval, paired_differences
 from fasa_cli.predictions import SavedPredictions
 from fasa_cli.provenance import sha256_of_files, utc_now
-from fasa_cli.reporting import csv_table, json_line, write_lines
+from fasa_cli.reporting import csv_table, json_line, rounded_score, write_lines
 from fasa_cli.results import ImageScores, Scores
 
 if TYPE_CHECKING:
@@ -205,7 +205,8 @@ def measure(
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
     rows = [asdict(image) for image in evaluation.images]
     write_lines(folder / IMAGES_FILE, map(json_line, rows))
-    write_lines(folder / TABLE_FILE, csv_table(rows))
+    short = ({**row, "score": rounded_score(row["score"])} for row in rows)
+    write_lines(folder / TABLE_FILE, csv_table(short))
     text = json.dumps(about, indent=1, allow_nan=False) + "\n"
     write_atomically(folder / EVALUATION_FILE, text.encode("ascii"))
     return read_evaluation(folder)

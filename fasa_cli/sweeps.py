@@ -105,6 +105,38 @@ def points_of(severities: Mapping[str, Iterable[int]]) -> list[Degradation]:
     return points
 
 
+def with_earlier_points(points: Sequence[Degradation], folder: Path) -> list[Degradation]:
+    """The points and those of a sweep that `folder` holds, in order; theirs only if it holds one.
+
+    Raises:
+        OutputError: the sweep is damaged.
+    """
+    about = _read_about(folder) or {"points": []}
+    severities: dict[str, list[int]] = {}
+    for point in [*points, *(Degradation(**point) for point in about["points"])]:
+        if not point.is_clean:
+            severities.setdefault(point.kind, []).append(point.severity)
+    return points_of(severities)
+
+
+def own_folder(folder: Path, data: Data, methods: Sequence[str], threshold: float) -> Path:
+    """`folder`, or one beside it where it holds a sweep of other data, methods or threshold.
+
+    Raises:
+        OutputError: the sweep that it holds is damaged.
+    """
+    about = _read_about(folder)
+    own = {
+        "data": {"name": data.name, "sha256": data.sha256},
+        "methods": list(methods),
+        "threshold": threshold,
+    }
+    if about is None or all(about.get(key) == value for key, value in own.items()):
+        return folder
+    mark = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+    return folder.with_name(f"{folder.name}-{mark}")
+
+
 def _severeness(point: Degradation) -> float:
     measures = {"jpeg": lambda s: -s, "resize": lambda s: abs(math.log(s / 100))}
     return float(measures.get(point.kind, lambda s: s)(point.severity))
@@ -187,7 +219,8 @@ def sweep(
     """Evaluate every method at every point, and write `robustness.json` and `.csv`.
 
     Points that were measured already, with the same weights, data and settings, are taken as they
-    are. `advance` is called with the number of images done.
+    are; `points` must hold all those of a sweep in `out` (see `with_earlier_points`). `advance` is
+    called with the number of images done.
 
     Raises:
         OutputError: `out` holds another sweep, or cannot be written.
@@ -246,19 +279,19 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def sweep_tables(sweep: Sweep, metric: str = "pixel_f1") -> list[Table]:
-    """A table per degradation: methods by row, severities by column, from clean on."""
+    """A table per degradation: severities by row, from clean on, and methods by column."""
     tables = []
+    methods = sweep.methods()
     for kind in sweep.kinds:
         title, axis = TITLES[kind]
-        severities = sweep.severities(kind)
-        columns = tuple(Column(axis, metric, _tick(point)) for point in severities)
+        columns = tuple(Column("", metric, name) for name in methods)
         rows = tuple(
-            Row(name, tuple(_cell(runs[point.name], metric) for point in severities))
-            for name, runs in sweep.methods().items()
+            Row(_tick(point), tuple(_cell(runs[point.name], metric) for runs in methods.values()))
+            for point in sweep.severities(kind)
         )
         block = Block("measured", rows, sweep.about["protocol"], sweep.about["threshold"])
         heading = f"{sweep.about['data']['name']}: {METRIC_NAMES[metric][1]}, {title}"
-        tables.append(Table(heading, columns, (block,), _notes(sweep)))
+        tables.append(Table(heading, columns, (block,), _notes(sweep), axis, "columns"))
     return tables
 
 
@@ -323,15 +356,29 @@ def _point(
     return measure(measurement, folder, overwrite=True, argv=argv, advance=lambda: advance(1))
 
 
-def _refuse_other(out: Path, about: Mapping[str, Any]) -> None:
-    path = out / SWEEP_FILE
-    if not path.exists():
-        return
+def _read_about(folder: Path) -> dict[str, Any] | None:
+    """What `robustness.json` in a folder says; None without one."""
+    path = folder / SWEEP_FILE
     try:
-        then = json.loads(path.read_bytes())
-        different = [key for key, value in about.items() if then.get(key) != value]
-    except (OSError, ValueError, AttributeError) as error:
-        raise OutputError(f"{path}: cannot be read ({error}); choose another --out") from error
+        about = json.loads(path.read_bytes())
+        for point in about["points"]:
+            Degradation(**point)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{path}: cannot be read ({error}); choose another --out, or --overwrite"
+        ) from error
+    return dict(about)
+
+
+def _refuse_other(out: Path, about: Mapping[str, Any]) -> None:
+    then = _read_about(out)
+    if then is None:
+        return
+    different = [key for key, value in about.items() if key != "points" and then.get(key) != value]
+    if any(point not in about["points"] for point in then["points"]):
+        different.append("points")
     if different:
         raise OutputError(
             f"{out}: holds another sweep (other {', '.join(different)}); choose another --out, or "

@@ -32,8 +32,8 @@ METRIC_NAMES: dict[str, tuple[str, str]] = {
 LOWER_IS_BETTER = frozenset(name for name in METRIC_NAMES if name.startswith("false_alarm"))
 DIGITS = 4  # as the paper prints them
 INTERVALS = (
-    "Intervals are 95 %, by bootstrap over images; one without width says that all images agree, "
-    "not that others would."
+    "Intervals are 95 %, by bootstrap over images, manipulated and authentic ones apart; one "
+    "without width says that the images of each kind have one result, not that others would."
 )
 
 
@@ -86,23 +86,8 @@ class Block:
         return f"{self.source}{origin}: protocol {self.protocol}, threshold {self.threshold:g}"
 
     def marks(self, index: int, column: Column) -> dict[int, Mark]:
-        """Which rows hold the best and the second value of a column, as they are printed.
-
-        Equal values share a mark; nothing is marked among fewer than two, nor second of two.
-        """
-        values = {
-            number: round(value, DIGITS)
-            for number, row in enumerate(self.rows)
-            if (value := row.cells[index].value) is not None
-        }
-        ranking = sorted(set(values.values()), reverse=column.metric not in LOWER_IS_BETTER)
-        marks: dict[int, Mark] = {}
-        for number, value in values.items():
-            if len(ranking) > 1 and value == ranking[0]:
-                marks[number] = "best"
-            if len(ranking) > 2 and value == ranking[1]:
-                marks[number] = "second"
-        return marks
+        """Which rows hold the best and the second value of a column, as they are printed."""
+        return _marks([row.cells[index] for row in self.rows], column.metric)
 
 
 @dataclass(frozen=True)
@@ -113,6 +98,8 @@ class Table:
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
     notes: tuple[str, ...] = ()
+    corner: str = "Method"  # what the names of rows are
+    methods_in: Literal["rows", "columns"] = "rows"  # the best of them is marked
 
     def groups(self) -> list[tuple[str, int]]:
         """Neighbouring columns of one group: its name and how many they are."""
@@ -127,21 +114,48 @@ class Table:
     def all_notes(self) -> tuple[str, ...]:
         """The notes, and what marks and brackets mean."""
         cells = [cell for block in self.blocks for row in block.rows for cell in row.cells]
-        legend = "Best of a block in bold, second underlined."
+        of = "block" if self.methods_in == "rows" else "row"
+        is_marked = any(any(marks) for block in self.blocks for marks in self._marks(block))
+        legend = (f"Best of a {of} in bold, second underlined.",) if is_marked else ()
         intervals = (INTERVALS,) if any(cell.interval for cell in cells) else ()
-        return (*self.notes, legend, *intervals)
+        return (*self.notes, *legend, *intervals)
+
+    def _marks(self, block: Block) -> list[list[Mark | None]]:
+        """The marks of a block's cells, row by row."""
+        if self.methods_in == "columns":
+            metric = self.columns[0].metric  # that of all columns
+            found = [_marks(row.cells, metric) for row in block.rows]
+            return [[marks.get(index) for index in range(len(self.columns))] for marks in found]
+        by_column = [block.marks(index, column) for index, column in enumerate(self.columns)]
+        return [[marks.get(number) for marks in by_column] for number in range(len(block.rows))]
 
     def texts(
         self, block: Block, style: Callable[[str, Mark | None], str], intervals: bool = True
     ) -> Iterator[list[str]]:
         """A block's rows as text, the name first; `style` makes a marked value stand out."""
-        marks = [block.marks(index, column) for index, column in enumerate(self.columns)]
-        for number, row in enumerate(block.rows):
+        for row, marks in zip(block.rows, self._marks(block), strict=True):
             cells = zip(row.cells, marks, strict=True)
-            yield [
-                row.name,
-                *(cell_text(cell, style, m.get(number), intervals) for cell, m in cells),
-            ]
+            yield [row.name, *(cell_text(cell, style, mark, intervals) for cell, mark in cells)]
+
+
+def _marks(cells: Sequence[Cell], metric: str) -> dict[int, Mark]:
+    """Which of the cells hold the best and the second value, as they are printed.
+
+    Equal values share a mark; nothing is marked among fewer than two, nor second of two.
+    """
+    values = {
+        number: round(cell.value, DIGITS)
+        for number, cell in enumerate(cells)
+        if cell.value is not None
+    }
+    ranking = sorted(set(values.values()), reverse=metric not in LOWER_IS_BETTER)
+    marks: dict[int, Mark] = {}
+    for number, value in values.items():
+        if len(ranking) > 1 and value == ranking[0]:
+            marks[number] = "best"
+        if len(ranking) > 2 and value == ranking[1]:
+            marks[number] = "second"
+    return marks
 
 
 def cell_text(
@@ -174,7 +188,7 @@ def to_markdown(table: Table, intervals: bool = True) -> str:
 
     parts = [f"**{_md(table.title)}**\n"]
     for block in table.blocks:
-        headings = ["Method", *(_md(column.full) for column in table.columns)]
+        headings = [_md(table.corner), *(_md(column.full) for column in table.columns)]
         lines = [f"{_md(block.title)}\n", _md_row(headings)]
         lines.append(_md_row(["---"] + ["---:"] * len(table.columns)))
         for name, *cells in table.texts(block, style, intervals):
@@ -238,7 +252,7 @@ def to_latex(table: Table, intervals: bool = True) -> str:
             if group:
                 lines.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
             start += span
-    headings = ["Method", *(_tex(column.heading) for column in table.columns)]
+    headings = [_tex(table.corner), *(_tex(column.heading) for column in table.columns)]
     lines.append(" & ".join(headings) + " \\\\")
     for block in table.blocks:
         lines.append("\\midrule")
@@ -274,8 +288,8 @@ def _html_table(table: Table, intervals: bool) -> str:
     lines = [
         f"<h1>{escape(table.title)}</h1>",
         "<table>",
-        f'<thead>\n<tr><th></th>{groups}</tr>\n<tr><th scope="col">Method</th>{headings}</tr>',
-        "</thead>",
+        f"<thead>\n<tr><th></th>{groups}</tr>",
+        f'<tr><th scope="col">{escape(table.corner)}</th>{headings}</tr>\n</thead>',
     ]
     for block in table.blocks:
         span = len(table.columns) + 1

@@ -24,11 +24,13 @@ from fasa_cli.results import Prediction
 from fasa_cli.sweeps import (
     Method,
     export_points,
+    own_folder,
     points_of,
     predictions_per_severity,
     read_sweep,
     sweep,
     sweep_tables,
+    with_earlier_points,
     write_curves,
 )
 from tests.conftest import write_set
@@ -150,7 +152,7 @@ def test_what_is_written_is_what_was_measured(data: Data, tmp_path: Path) -> Non
     assert [(row["name"], row["degradation"], row["severity"]) for row in rows] == [
         (name, point.kind, str(point.severity)) for name in ("a", "b") for point in POINTS
     ]
-    assert float(rows[1]["pixel_auc"]) == result.runs[1].scores.pixel_auc
+    assert float(rows[1]["pixel_auc"]) == pytest.approx(result.runs[1].scores.pixel_auc, abs=1e-6)
     assert (rows[0]["protocol"], rows[0]["images"], rows[0]["skipped"]) == ("native", "3", "0")
 
 
@@ -158,12 +160,13 @@ def test_tables_and_curves_start_at_clean(data: Data, tmp_path: Path) -> None:
     methods = [method(Recorder()), method(Recorder(sha256="b"), "b")]
     result = sweep(methods, data, POINTS, tmp_path / "out")
     first, second = sweep_tables(result, "pixel_auc")
-    assert [column.heading for column in first.columns] == ["clean", "90", "50"]
-    assert [column.heading for column in second.columns] == ["clean", "50"]
+    assert [column.heading for column in first.columns] == ["a", "b"]
+    assert (first.corner, second.corner) == ("quality", "size of the sides (%)")
     assert first.title == "set: pixel AUC, JPEG compression"
     (block,) = first.blocks
-    assert [row.name for row in block.rows] == ["a", "b"]
-    assert block.rows[0].cells[1].value == result.runs[1].scores.pixel_auc
+    assert [row.name for row in block.rows] == ["clean", "90", "50"]
+    assert [row.name for row in second.blocks[0].rows] == ["clean", "50"]
+    assert block.rows[1].cells[0].value == result.runs[1].scores.pixel_auc
     assert first.notes == ("3 images (2 manipulated), 0 skipped.",)
     for path in write_curves(result, "pixel_auc"):
         assert path.stat().st_size > 1000
@@ -177,6 +180,39 @@ def test_counts_that_differ_are_told_by_severity(data: Data, tmp_path: Path) -> 
     result = sweep([Method("p", lambda: answering)], data, POINTS, tmp_path / "out")
     notes = sweep_tables(result)[0].notes
     assert "p jpeg-50: 2 images (1 manipulated), 1 skipped." in notes
+
+
+def test_the_best_method_of_a_severity_is_marked(data: Data, tmp_path: Path) -> None:
+    class Blind(Recorder):
+        def predict(self, image: np.ndarray) -> Prediction:
+            return Prediction(np.zeros(image.shape[:2], np.float32), 0.0, image.shape[1::-1])
+
+    methods = [method(Blind(sha256="b"), "blind"), method(Recorder(), "a")]
+    result = sweep(methods, data, points_of({"jpeg": (50,)}), tmp_path / "out")
+    (table,) = sweep_tables(result)
+    shown = table.texts(table.blocks[0], lambda text, mark: f"{text}{mark or ''}", False)
+    for name, blind, other in shown:
+        assert (blind, other.endswith("best")) == ("0.0000", True), name
+
+
+def test_points_are_added_to_a_sweep_and_others_get_a_folder_of_their_own(
+    data: Data, tmp_path: Path
+) -> None:
+    out, recorder = tmp_path / "out", Recorder()
+    sweep([method(recorder)], data, points_of({"jpeg": (90, 70)}), out)
+    with pytest.raises(OutputError, match="other points"):
+        sweep([method(recorder)], data, points_of({"jpeg": (50,)}), out)
+    points = with_earlier_points(points_of({"jpeg": (50,), "blur": (3,)}), out)
+    assert [point.name for point in points] == ["clean", "jpeg-90", "jpeg-70", "jpeg-50", "blur-3"]
+    recorder.seen.clear()
+    result = sweep([method(recorder)], data, points, out)
+    assert len(recorder.seen) == 6  # the two that are new
+    assert [run.degradation.name for run in result.runs] == [point.name for point in points]
+    assert own_folder(out, data, ["a"], 0.5) == out
+    others = {own_folder(out, data, ["b"], 0.5), own_folder(out, data, ["a"], 0.4)}
+    assert len(others) == 2
+    assert out not in others
+    assert own_folder(tmp_path / "new", data, ["b"], 0.5) == tmp_path / "new"
 
 
 # --- Other methods' predictions -------------------------------------------------------------

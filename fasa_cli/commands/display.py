@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from fasa_cli.text import printable
 
@@ -28,8 +31,20 @@ _WIDTH_ELSEWHERE = 180  # columns, where there is no terminal
 
 
 def say(text: str) -> None:
-    """Write one line to stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """Write one line to stderr; on a screen it is broken between words."""
+    print(_for_screen(printable(text)), file=sys.stderr, flush=True)
+
+
+def _for_screen(text: str) -> str:
+    if not _is_screen(sys.stderr):
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _is_screen(stream: IO[str]) -> bool:
+    """Whether lines end somewhere: in a terminal, or where COLUMNS says so."""
+    return stream.isatty() or "COLUMNS" in os.environ
 
 
 class Progress:
@@ -123,11 +138,14 @@ def bar(share: float) -> str:
 
 
 def console(stderr: bool = True) -> Console:
-    """A console on stderr or stdout; into a file or a pipe it writes lines of ample width."""
+    """A console on stderr or stdout, as wide as COLUMNS says, else as the terminal.
+
+    Into a file or a pipe it writes lines of ample width.
+    """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _WIDTH_ELSEWHERE
+    width = None if _is_screen(stream) else _WIDTH_ELSEWHERE
     return Console(stderr=stderr, width=width, highlight=False)
 
 
@@ -139,7 +157,7 @@ def show_tables(tables: Sequence[Table], console: Console, intervals: bool = Tru
         _show_table(table, console, intervals)
         if number == len(tables) or tables[number].notes != table.notes:
             for note in table.all_notes():
-                console.print(Text(printable(note)), soft_wrap=True)
+                console.print(Text(printable(note)), soft_wrap=not _is_screen(console.file))
 
 
 def _show_table(table: Table, console: Console, intervals: bool) -> None:
@@ -154,35 +172,55 @@ def _show_table(table: Table, console: Console, intervals: bool) -> None:
     console.print(Text(printable(table.title), style="bold"))
     for block in table.blocks:
         rows = list(table.texts(block, style, intervals))
-        for start, end, width in _parts(table, console.width, intervals):
-            drawn = RichTable(title=Text(printable(block.title)), title_justify="left")
-            drawn.add_column("")
-            for column in table.columns[start:end]:
+        names, widths = _widths(table, console.width, intervals)
+        console.print(Text(printable(block.title), style="italic"))
+        for start, end in _parts(table, console.width, names, widths):
+            drawn = RichTable()
+            drawn.add_column(Text(printable(table.corner)), width=names, overflow="fold")
+            for column, width in zip(table.columns[start:end], widths[start:end], strict=True):
                 heading = "\n".join(map(printable, filter(None, (column.group, column.heading))))
-                drawn.add_column(Text(heading), justify="right", no_wrap=True)
+                drawn.add_column(Text(heading), justify="right", width=width, overflow="fold")
             for name, *cells in rows:
                 marked = (Text.from_markup(cell) for cell in cells[start:end])
                 drawn.add_row(Text(printable(name)), *marked)
-            console.print(drawn, width=max(width, console.width), crop=False)
+            console.print(drawn)
 
 
-def _parts(table: Table, available: int, intervals: bool) -> Iterator[tuple[int, int, int]]:
-    """Columns from where to where fit side by side, groups kept together, and how wide they are."""
+_FRAME = 3  # columns of the screen that a column of a table takes beside its text
+_LONGEST_HEADING = 24  # characters on a line
+
+
+def _widths(table: Table, available: int, intervals: bool) -> tuple[int, list[int]]:
+    """How wide the names of rows are, and each column: no value is ever broken, names may be."""
     plain = [row for block in table.blocks for row in table.texts(block, lambda t, _: t, intervals)]
-    columns = [["", *(row[0] for row in plain)]]
+    widths = []
     for index, column in enumerate(table.columns, start=1):
-        columns.append([column.group, column.heading, *(row[index] for row in plain)])
-    names, *widths = [max(map(len, texts)) + 3 for texts in columns]  # 3 for the frame
-    start = end = 0
-    used = names + 1
+        heading = min(max(len(column.group), len(column.heading)), _LONGEST_HEADING)
+        widths.append(max([heading, *(len(row[index]) for row in plain)]))
+    names = max([len(table.corner), *(len(printable(row[0])) for row in plain)])
+    left = available - 1 - _FRAME - max(widths, default=0) - _FRAME
+    return min(names, max(8, left)), widths
+
+
+def _parts(
+    table: Table, available: int, names: int, widths: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    """Columns from where to where fit side by side; groups stay together where they can."""
+    room = available - 1 - names - _FRAME
+    start = end = used = 0
     for _, span in table.groups():
-        own = sum(widths[end : end + span])
-        if end > start and used + own > available:
-            yield start, end, used
-            start, used = end, names + 1
-        end, used = end + span, used + own
+        own = sum(widths[end : end + span]) + span * _FRAME
+        if end > start and used + own > room:
+            yield start, end
+            start, used = end, 0
+        for index in range(end, end + span):  # a group that is too wide by itself
+            if index > start and used + widths[index] + _FRAME > room:
+                yield start, index
+                start, used = index, 0
+            used += widths[index] + _FRAME
+        end += span
     if end > start:
-        yield start, end, used
+        yield start, end
 
 
 def by_kind(counts: dict[str, int]) -> str:

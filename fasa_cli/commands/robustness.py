@@ -116,14 +116,23 @@ def robustness(
     """Score weights files, or any method's masks, on a data set at rising severities.
 
     Images are degraded at their own size, and masks follow; clean is always there. The same
-    command again goes on where a sweep stopped. Without DATA it runs on the example photos.
+    command again resumes a sweep that stopped; another range adds its points to it. Without DATA
+    it runs on the example photos.
     """
     from fasa_cli.assets import shipped_examples, shipped_weights
     from fasa_cli.data.datasets import read_dataset
     from fasa_cli.evaluation_runs import Data, folder_name, method_name
     from fasa_cli.metrics import METRICS
     from fasa_cli.reporting import json_line
-    from fasa_cli.sweeps import export_points, points_of, sweep, sweep_tables, write_curves
+    from fasa_cli.sweeps import (
+        export_points,
+        own_folder,
+        points_of,
+        sweep,
+        sweep_tables,
+        with_earlier_points,
+        write_curves,
+    )
 
     given = {"jpeg": jpeg, "blur": blur, "noise": noise, "resize": resize}
     ranges = {kind: parse_range(text, DEFAULTS[kind]) for kind, text in given.items() if text}
@@ -154,8 +163,12 @@ def robustness(
             "of its own, one --name each"
         )
     measured = Data.of(dataset, path)
-    kinds = "-".join(ranges)
-    out = out or Path("runs/robustness", folder_name(f"{measured.name}-{kinds}-{protocol}"))
+    if out is None:
+        usual = folder_name(f"{measured.name}-{'-'.join(ranges)}-{protocol}")
+        out = Path("runs/robustness", usual)
+        out = out if overwrite else own_folder(out, measured, names, threshold)
+    if not overwrite:
+        points = with_earlier_points(points, out)
     methods = _methods(names, files, folders, points, device, encoder_weights)
     with Progress(len(dataset) * len(points) * len(methods), "images") as progress:
         result = sweep(

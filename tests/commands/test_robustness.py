@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -127,14 +129,71 @@ def test_other_methods_are_swept_over_exported_images(tiny_weights: Path) -> Non
         assert theirs["scores"]["pixel_auc"] == pytest.approx(mine["scores"]["pixel_auc"], abs=1e-3)
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_table_is_legible(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """Severities are rows; no value is broken and no line is wider than the screen."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    weights = [text for _ in range(4) for text in ("--weights", tiny_weights)]
+    names = ["ours", "a-method-with-a-name-of-forty-characters", "third", "fourth"]
+    named = [text for name in names for text in ("--name", name)]
+    command = ("set", "--jpeg", "50..100", *weights, *named, "--device", "cpu", "--out", "run")
+    result = fasa_robustness(*command)
+    assert result.exit_code == 0, result.stderr
+    drawn = [line for line in result.stderr.splitlines() if line[:1] in "┃│┏┡└"]
+    assert max(map(len, drawn)) <= width
+    rows = [re.split("[│]", line)[1:-1] for line in drawn if line.startswith("│")]
+    severities = ["clean", "100", "90", "80", "70", "60", "50"]
+    names_of_rows = [row[0].strip() for row in rows]
+    assert names_of_rows == severities * (len(rows) // 7)
+    cells = [cell.strip() for row in rows for cell in row[1:]]
+    assert len(cells) == 7 * 4
+    assert all(re.fullmatch(r"0\.\d{4}( \(\d\.\d{3}-\d\.\d{3}\))?", cell) for cell in cells)
+    assert result.stderr.count("quality") == len(rows) // 7
+    headings = "".join(char for line in drawn if line[:1] == "┃" for char in line)
+    assert "ours" in headings
+    assert len(rows) // 7 == {80: 2, 120: 1, 200: 1}[width]
+
+
+def test_another_range_adds_its_points_and_another_threshold_has_its_folder(
+    tiny_weights: Path,
+) -> None:
+    command = ("set", "--weights", tiny_weights, "--device", "cpu")
+    assert fasa_robustness(*command, "--jpeg", "50,70").exit_code == 0
+    result = fasa_robustness(*command, "--jpeg", "90")
+    assert result.exit_code == 0, result.stderr
+    assert severities("runs/robustness/set-jpeg-native", "jpeg") == ["90", "70", "50"]
+    result = fasa_robustness(*command, "--jpeg", "90", "--threshold", "0.4")
+    assert result.exit_code == 0, result.stderr
+    assert len(list(Path("runs/robustness").iterdir())) == 2
+    assert severities("runs/robustness/set-jpeg-native", "jpeg") == ["90", "70", "50"]
+
+
+def test_a_perfect_f1_is_1_in_csv_and_a_score_below_1_is_not(tmp_path: Path) -> None:
+    """F1 has an epsilon of 1e-8 (IMDL-BenCo's), a score has none."""
+    for name in ("m0", "m1"):
+        mask = Path(f"set/masks/{name}.png").read_bytes()
+        Path("theirs").mkdir(exist_ok=True)
+        Path(f"theirs/{name}.png").write_bytes(mask)
+    values = np.full((32, 40), 0.99999997, np.float32)
+    np.save("theirs/a0.npy", values)
+    arguments = ["evaluate", "set", "--predictions", "theirs", "--out", "run"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    with Path("run/images.csv").open() as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert rows["images/m0.png"]["pixel_f1"] == "1.0"
+    assert rows["authentic/a0.png"]["score"] == "0.999999"
+
+
 def test_the_same_command_goes_on_and_another_is_refused(tiny_weights: Path) -> None:
     command = ("set", "--jpeg", "50", "--weights", tiny_weights, "--device", "cpu", "--out", "run")
     assert fasa_robustness(*command).exit_code == 0
     before = {path: path.stat().st_mtime_ns for path in Path("run/points").rglob("*.json")}
     assert fasa_robustness(*command).exit_code == 0
     assert before == {path: path.stat().st_mtime_ns for path in Path("run/points").rglob("*.json")}
-    result = fasa_robustness(*command, "--blur", "3")
-    assert (result.exit_code, "holds another sweep (other points)" in result.stderr) == (1, True)
+    result = fasa_robustness(*command, "--threshold", "0.4")
+    assert (result.exit_code, "holds another sweep (other threshold)" in result.stderr) == (1, True)
 
 
 def test_3_some_images_were_skipped(tiny_weights: Path) -> None:
