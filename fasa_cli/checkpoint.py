@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 2  # 1 had prototypes and a semantic encoder of another form
+_LONGEST_HEADER = 100 << 20  # bytes, as safetensors has it
 PICKLE_STARTS = (b"\x80", b"PK")  # bare pickles and torch.save's zip archives
 
 
@@ -120,10 +121,36 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: truncated or damaged ({error}); copy or fetch it again"
         ) from error
     except (ValidationError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: its configuration does not fit fasa {__version__} ({error}); "
-            "it was written by another version"
-        ) from error
+        raise _other_version(path, error) from error
+
+
+def read_configuration(path: Path) -> tuple[ModelConfig, PostprocessConfig]:
+    """What a weights file says of its model and of what happens after it; no tensor is loaded.
+
+    Raises:
+        CheckpointError: missing, truncated in its header, or not a fasa checkpoint.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            data = start + file.read(min(int.from_bytes(start, "little"), _LONGEST_HEADER))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read these weights ({error.strerror})") from error
+    description = _description(data, path)
+    try:
+        return (
+            ModelConfig.model_validate(description["config"]),
+            PostprocessConfig.model_validate(description["postprocess"]),
+        )
+    except (ValidationError, KeyError, TypeError) as error:
+        raise _other_version(path, error) from error
+
+
+def _other_version(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: its configuration does not fit fasa {__version__} ({error}); "
+        "it was written by another version"
+    )
 
 
 def _description(data: bytes, path: Path) -> dict[str, Any]:

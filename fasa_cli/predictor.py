@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +26,7 @@ from fasa_cli.model.fasa import Fasa, image_score
 from fasa_cli.model.weights import build_model, speed_up
 from fasa_cli.postprocess.copy_move import LocatedPair, add_marks, copy_move_map, find_pairs
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
-from fasa_cli.results import Frame, Prediction
+from fasa_cli.results import Frame, Prediction, WeightsInfo
 
 # Ours: a photo is analysed whole where memory allows (about 100 bytes a pixel), which holds for
 # the 12 megapixels of a phone; a larger one in tiles (model/tiling.py).
@@ -35,16 +35,6 @@ LARGEST_WHOLE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
 _THREADS = os.cpu_count() or 1  # that search for copy-move pairs while the model runs
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class WeightsInfo:
-    """Which weights answer: the file, its sha256, the preset and the number of parameters."""
-
-    path: Path | None
-    sha256: str
-    preset: str
-    parameters: int
 
 
 class Predictor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -121,6 +122,16 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class WeightsInfo:
+    """Which weights answer: the file, its sha256, the preset and the number of parameters."""
+
+    path: Path | None
+    sha256: str
+    preset: str
+    parameters: int
+
+
+@dataclass(frozen=True)
 class Rle:
     """The pixels of a region as COCO's compressed run lengths, column by column.
 
@@ -214,8 +225,8 @@ class ScanRecord:
     (x, y, width, height) of the photo within the picture, bars
     left out, and `jpeg_grid` (x, y) where its first full JPEG block starts in that frame; None
     where that was not looked for, or no grid shows. `outputs` gives per kind (mask, probabilities,
-    network, overlay) a file's path in the output folder, `outputs_sha256` its hash. `seconds` is
-    decoding plus the image's share of its batch.
+    network, overlay) a file's path in the output folder, `outputs_sha256` its hash; `not_made` per
+    kind why one is missing. `seconds` is decoding plus the image's share of its batch.
     """
 
     schema_version: int
@@ -243,6 +254,7 @@ class ScanRecord:
     frame: tuple[int, int, int, int] | None = None
     jpeg_grid: tuple[int, int] | None = None
     copy_move: tuple[CopyMovePair, ...] = ()
+    not_made: dict[str, str] = field(default_factory=dict)
     status: str = "analysed"
 
 

@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from fasa_cli.discovery import RUN_FOLDER
+from fasa_cli.discovery import OUTPUT_SUFFIXES, RUN_FOLDER, Discovery, Source
 from fasa_cli.errors import OutputError
 from fasa_cli.images import TEMPORARY, write_atomically
 from fasa_cli.reporting import (
@@ -46,30 +46,37 @@ _OTHER_OUT = "choose another --out, or --overwrite to start anew"
 
 @contextmanager
 def open_run(
-    out: Path, identity: Mapping[str, Any], targets: Iterable[str], overwrite: bool = False
+    out: Path,
+    identity: Mapping[str, Any],
+    discovery: Discovery,
+    kinds: Iterable[str],
+    overwrite: bool = False,
+    add: bool = False,
 ) -> Iterator[RunFolder]:
     """Hold `out` for one scan; a run of the same `identity` in it is continued.
 
-    `identity` is what must be equal for that (weights, config), as plain JSON values; `targets`
-    are the outputs to come, relative to `out`. With `overwrite` an earlier run is deleted first,
-    its outputs included.
+    `identity` is what must be equal for that (weights, config), as plain JSON values; `kinds` are
+    those of the outputs to come. What `out` holds already must be about the files of `discovery`,
+    unless `add` keeps both. With `overwrite` an earlier run is deleted first, its outputs included.
 
     Raises:
         OutputError: not writable, in use, holding a different run, or files that are not fasa's.
     """
     ours = overwrite or (out / RUN_FOLDER / "run.json").exists()
     folders = {RUN_FOLDER}
-    for target in targets:
-        folders.add(os.path.dirname(target))
-        if not ours:
-            _refuse_foreign_file(out / target)
+    for kind in kinds:
+        for source in discovery.sources:
+            target = source.name + OUTPUT_SUFFIXES[kind]
+            folders.add(os.path.dirname(target))
+            if not ours:
+                _refuse_foreign_file(out / target)
     _make_folder(out / RUN_FOLDER)
     with _locked(out):
         _clear_temporaries(out / folder for folder in folders)
         if overwrite:
             _delete_run(out)
         _refuse_other_run(out, identity)
-        run = RunFolder(out, _recorded_ends(out))
+        run = RunFolder(out, discovery, add)
         try:
             yield run
         finally:
@@ -79,19 +86,43 @@ def open_run(
 class RunFolder:
     """An output folder that one scan holds. `previous` may be asked from any thread."""
 
-    def __init__(self, out: Path, ends: Iterable[str] = ()) -> None:
-        """`ends` are those that the chain of records may have had when `run.json` was written.
+    def __init__(self, out: Path, discovery: Discovery, add: bool = False) -> None:
+        """With `add` what the folder holds of other files than those of `discovery` is kept.
 
         Raises:
-            OutputError: the records are not as a scan wrote them.
+            OutputError: the records are not as a scan wrote them, or are about other files.
         """
         self.out = out
         self.folder = out / RUN_FOLDER
         self._description: dict[str, Any] = {}
+        before = _read_run(out) or {}
+        self._commands = list(before.get("commands", ()))
         with _as_output_error(self.folder):
-            self._journal = _Journal(self.folder / "results.jsonl", ends)
+            # The ends that the chain of records may have had when `run.json` was written.
+            self._journal = _Journal(self.folder / "results.jsonl", before.get("chain", ()))
+            self._add = add
+            others = _Others(self, discovery, str(before.get("folder") or "."))
+            if not add:
+                others.refuse()
+            self._names = others.names
+            self.kept_failures, self.kept_skipped = others.failures, others.skipped
+            errors = self.folder / "errors.jsonl"
+            write_lines(errors, map(json_line, self.kept_failures))
             # Not buffered: what a full disk refused must not come back when the file is closed.
-            self._errors = (self.folder / "errors.jsonl").open("wb", buffering=0)
+            self._errors = errors.open("ab", buffering=0)
+
+    def name_of(self, source: Source, sha256: str) -> str:
+        """What an image is called here: by what is on record of its file, or by its own name.
+
+        Where the folder keeps another image of that name, a part of the hash tells them apart.
+        """
+        if not self._add:
+            return source.name
+        name = self._names.get(os.path.abspath(source.path), source.name)
+        record = self.previous(name)
+        if record is None or record.sha256 == sha256:
+            return name
+        return f"{name}~{sha256[:8]}"
 
     def previous(self, name: str) -> ScanRecord | None:
         """What is on record of the image that is called `name`."""
@@ -121,7 +152,7 @@ class RunFolder:
             self._journal.append(record)
 
     def add_failure(self, failure: Failure) -> None:
-        """Put a failure into `errors.jsonl`, which holds those of the current scan only."""
+        """Put a failure into `errors.jsonl`, after those of other files that are kept."""
         with _as_output_error(self.folder):
             _write_all(self._errors, json_line(failure).encode("ascii"))
 
@@ -132,8 +163,13 @@ class RunFolder:
             _delete_outputs(self.out, record)
 
     def write_run(self, values: Mapping[str, Any]) -> None:
-        """Write `run.json`, the end of the chain of records included."""
-        self._description = dict(values)
+        """Write `run.json`; with the end of the chain of records, and all commands so far."""
+        command = {key: values.get(key) for key in ("argv", "folder", "started", "ended", "status")}
+        last = self._commands[-1] if self._commands else {}
+        if all(last.get(key) == command[key] for key in ("argv", "folder")):
+            self._commands.pop()
+        self._commands.append(command)
+        self._description = {**values, "commands": self._commands}
         self._write_run([self._journal.end])
 
     def _write_run(self, ends: list[str]) -> None:
@@ -142,8 +178,9 @@ class RunFolder:
         write_atomically(self.folder / "run.json", text.encode("ascii"))
 
     def write_skipped(self, skipped: Iterable[Skipped]) -> None:
-        """Write `skipped.jsonl`."""
-        write_lines(self.folder / "skipped.jsonl", map(json_line, skipped))
+        """Write `skipped.jsonl`, after those of other files that are kept."""
+        lines = map(json_line, [*self.kept_skipped, *skipped])
+        write_lines(self.folder / "skipped.jsonl", lines)
 
     def put_in_order(self, names: Iterable[str]) -> int:
         """Rewrite the journal by `names`, and `results.csv` from it.
@@ -210,6 +247,11 @@ class _Journal:
                 self._places[name] = (offset, len(line))
                 self.end = json.loads(line)["chain"]
                 offset += len(line)
+
+    def all(self) -> Iterator[ScanRecord]:
+        for name in list(self._places):
+            if record := self.get(name):
+                yield record
 
     def get(self, name: str) -> ScanRecord | None:
         with self._lock:
@@ -333,9 +375,54 @@ def _read_run(out: Path) -> dict[str, Any] | None:
     return run
 
 
-def _recorded_ends(out: Path) -> list[str]:
-    """The ends of the chain of records that `run.json` knows of; none where there is none."""
-    return list((_read_run(out) or {}).get("chain", ()))
+class _Others:
+    """What a folder holds of files that a scan into it does not cover.
+
+    A record is covered by an image of its name that is the same file, or whose file has moved;
+    failures and skipped files by their path, or by being gone.
+    """
+
+    def __init__(self, run: RunFolder, discovery: Discovery, started_in: str) -> None:
+        self._out = run.out
+        paths = {source.name: os.path.abspath(source.path) for source in discovery.sources}
+        met = {os.path.abspath(failure.path) for failure in discovery.failures}
+        met |= {os.path.abspath(skipped.path) for skipped in discovery.skipped}
+        met |= set(paths.values())
+        self.names: dict[str, str] = {}  # of images on record, by absolute path
+        self.records: list[str] = []  # paths
+        for record in run._journal.all():
+            path = os.path.abspath(os.path.join(started_in, record.path))
+            self.names[path] = record.name
+            own = paths.get(record.name)
+            if own is None or (own != path and os.path.lexists(path)):
+                self.records.append(record.path)
+
+        def is_other(path: str) -> bool:
+            there = os.path.abspath(os.path.join(started_in, path))
+            return there not in met and os.path.lexists(there)
+
+        errors, skipped_file = run.folder / "errors.jsonl", run.folder / "skipped.jsonl"
+        failures = read_failures(errors) if errors.exists() else ()
+        skipped_before = read_skipped(skipped_file) if skipped_file.exists() else ()
+        self.failures = [failure for failure in failures if is_other(failure.path)]
+        self.skipped = [skipped for skipped in skipped_before if is_other(skipped.path)]
+
+    def refuse(self) -> None:
+        """
+        Raises:
+            OutputError: there are such files.
+        """
+        others = [
+            *self.records,
+            *(failure.path for failure in self.failures),
+            *(skipped.path for skipped in self.skipped),
+        ]
+        if others:
+            raise OutputError(
+                f"{self._out}: holds a scan of other files, {len(others)} of which are not among "
+                f"these inputs (such as {others[0]}); choose another --out, --add to keep both "
+                "in one, or --overwrite to start anew"
+            )
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

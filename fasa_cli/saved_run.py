@@ -152,8 +152,17 @@ class SavedRun:
 
     def photo_path(self, record: ScanRecord) -> Path:
         """Where a record's photo lies: as seen from where the scan was started, else from here."""
-        there = Path(str(self.description.get("folder") or "."), record.path)
-        return there if os.path.lexists(there) else Path(record.path)
+        for folder in self._folders:
+            if os.path.lexists(there := Path(folder, record.path)):
+                return there
+        return Path(record.path)
+
+    @property
+    def _folders(self) -> list[str]:
+        """Where the commands that filled this folder were started, the last one first."""
+        commands = reversed(self.description.get("commands") or ())
+        folders = [self.description.get("folder"), *(one.get("folder") for one in commands)]
+        return list(dict.fromkeys(str(folder) for folder in folders if folder))
 
     def output_path(self, record: ScanRecord, kind: str) -> Path:
         """Where an output lies.

@@ -32,7 +32,7 @@ from fasa_cli import __version__
 from fasa_cli.cautions import cautions
 from fasa_cli.discovery import OUTPUT_SUFFIXES, Discovery, Source
 from fasa_cli.environment import environment
-from fasa_cli.errors import ImageError, OutputError
+from fasa_cli.errors import FasaError, ImageError, OutputError
 from fasa_cli.images import (
     declared_pixels,
     decode_image,
@@ -43,13 +43,13 @@ from fasa_cli.images import (
 from fasa_cli.metadata import PhotoMetadata, read_metadata
 from fasa_cli.regions import find_regions, with_shapes
 from fasa_cli.rendering import overlay
-from fasa_cli.reporting import SCHEMA_VERSION
+from fasa_cli.reporting import SCHEMA_VERSION, rounded_score
 from fasa_cli.results import DecodedImage, Failure, Prediction, Region, ScanRecord
 from fasa_cli.run_folder import RunFolder, open_run
 
 if TYPE_CHECKING:
-    from fasa_cli.metadata import PhotoMetadata, read_metadata
-from fasa_cli.predictor import Predictor
+    from fasa_cli.predictor import Predictor
+    from fasa_cli.resuming import DeferredPredictor
 
 Outcome = ScanRecord | Failure
 
@@ -74,7 +74,10 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """Where to write and what; `threshold` is a probability, `batch` a number of images."""
+    """Where to write and what; `threshold` is a probability, `batch` a number of images.
+
+    `add` keeps what the folder holds of other files.
+    """
 
     out: Path
     threshold: float = 0.5
@@ -84,6 +87,7 @@ class ScanOptions:
     batch: int = 1
     overwrite: bool = False
     deterministic: bool = False
+    add: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -96,8 +100,8 @@ class ScanSummary:
     """How a scan ended: found = analysed + failed + skipped + remaining.
 
     `reused` of the analysed had been analysed before; `remaining` is 0 unless interrupted; `kept`
-    are records of earlier scans into the folder that this one did not touch. `seconds` is wall
-    clock time.
+    are records of earlier scans into the folder that this one did not touch. `not_made` outputs
+    are missing from records, which say why. `seconds` is wall clock time.
     """
 
     status: str
@@ -111,11 +115,12 @@ class ScanSummary:
     failed_by_kind: dict[str, int]
     skipped_by_kind: dict[str, int]
     highest_score: float | None
+    not_made: int
     seconds: float
 
 
 def scan(
-    predictor: Predictor,
+    predictor: Predictor | DeferredPredictor,
     discovery: Discovery,
     options: ScanOptions,
     argv: Sequence[str] = (),
@@ -141,13 +146,10 @@ def scan(
             "postprocess": predictor.postprocess.model_dump(mode="json"),
         },
     }
-    targets = (
-        source.name + OUTPUT_SUFFIXES[kind]
-        for source in discovery.sources
-        for kind in options.outputs
-    )
     with (
-        open_run(options.out, identity, targets, options.overwrite) as run,
+        open_run(
+            options.out, identity, discovery, options.outputs, options.overwrite, options.add
+        ) as run,
         _Interruption().handling_signals() as interruption,
     ):
         description = _describe(predictor, identity, options, argv)
@@ -193,7 +195,7 @@ class _Scan:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: Predictor | DeferredPredictor,
         discovery: Discovery,
         options: ScanOptions,
         run: RunFolder,
@@ -211,7 +213,9 @@ class _Scan:
         self._started = time.perf_counter()
         self._analysed = self._reused = 0
         self._failed: Counter[str] = Counter()
+        self._not_made = 0
         self._highest: float | None = None
+        self._names: dict[str, str] = {}  # of sources that the folder calls something else
 
     def run(self) -> ScanSummary:
         self._run.write_run({**self._description, "status": "running", "ended": None})
@@ -256,6 +260,7 @@ class _Scan:
                     return _Large(source)
                 data = file.read(size)  # no more, should it be growing
             sha256 = hashlib.sha256(data).hexdigest()
+            source = self._named(source, sha256)
             if settled := self._on_record(source, sha256):
                 return settled
             if ahead and declared_pixels(data) > _LARGE_PIXELS:
@@ -269,17 +274,25 @@ class _Scan:
             return _failed(source, "internal", error, "decode")
         return _Loaded(source, image, read_metadata(data), time.perf_counter() - start)
 
+    def _named(self, source: Source, sha256: str) -> Source:
+        name = self._run.name_of(source, sha256)
+        if name == source.name:
+            return source
+        self._names[source.name] = name
+        return replace(source, name=name)
+
     def _on_record(self, source: Source, sha256: str) -> _Settled | None:
         record = self._run.previous(source.name)
         if record is None:
             return None
         if record.sha256 == sha256:
-            complete = set(self._options.outputs) <= set(record.outputs)
+            complete = set(self._options.outputs) <= {*record.outputs, *record.not_made}
             if complete and self._run.is_intact(record):
                 return _Settled(source, replace(record, path=source.path), reused=True)
         elif not _is_same_file(record.path, source.path):
             reason = f"{source.name} in the output folder belongs to {record.path}, whose bytes "
-            return _failed(source, "collision", reason + "differ; choose another --out", "read")
+            cure = "differ; choose another --out, or --add to keep both"
+            return _failed(source, "collision", reason + cure, "read")
         return None
 
     def _predict(self, batch: Sequence[_Loaded | _Settled | _Large]) -> list[_Analysed | _Settled]:
@@ -297,6 +310,8 @@ class _Scan:
         start = time.perf_counter()
         try:
             predictions = self._predictor.predict_batch([item.image.pixels for item in batch])
+        except FasaError:  # the weights or the device, not an image
+            raise
         except Exception as error:
             failed = _failed(batch[0].source, "internal", error, "model")
         else:
@@ -347,9 +362,17 @@ class _Scan:
         listed = with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask)
         kinds = self._options.outputs
         outputs = {kind: item.source.name + OUTPUT_SUFFIXES[kind] for kind in kinds}
+        encoded, not_made = {}, {}
         # All of them before any is written; the overlay, which takes most memory, comes first.
-        encoded = {kind: encoders[kind]() for kind in reversed(kinds)}
-        hashes = {kind: self._run.write_output(outputs[kind], encoded[kind]) for kind in kinds}
+        for kind in reversed(kinds):
+            try:
+                encoded[kind] = encoders[kind]()
+            except ImageError as error:  # an overlay wider than JPEG allows, say
+                if kind == "mask":
+                    raise
+                not_made[kind] = str(error)
+                del outputs[kind]
+        hashes = {kind: self._run.write_output(outputs[kind], encoded[kind]) for kind in outputs}
         return ScanRecord(
             schema_version=SCHEMA_VERSION,
             path=item.source.path,
@@ -361,7 +384,7 @@ class _Scan:
             display_size=item.image.display_size,
             orientation=item.image.orientation,
             effective_size=item.prediction.effective_size,
-            score_max=round(float(item.prediction.score), 6),
+            score_max=rounded_score(float(item.prediction.score)),
             area_fraction=round(float(mask.mean()), 6),
             region_count=len(regions),
             regions=listed,
@@ -370,12 +393,13 @@ class _Scan:
             outputs=outputs,
             outputs_sha256=hashes,
             seconds=round(item.seconds, 4),
-            score_network=round(item.prediction.network_score, 6),
-            score_copy_move=round(item.prediction.copy_move_score, 6),
+            score_network=rounded_score(item.prediction.network_score),
+            score_copy_move=rounded_score(item.prediction.copy_move_score),
             lowered_fraction=round(item.prediction.lowered(threshold), 6),
             frame=None if frame is None else frame.box,
             jpeg_grid=None if frame is None or frame.grid is None else frame.grid[::-1],
             copy_move=item.prediction.pairs,
+            not_made=not_made,
         )
 
     # --- Counting ---
@@ -390,6 +414,7 @@ class _Scan:
             self._run.add(record)
         self._analysed += 1
         self._reused += settled.reused
+        self._not_made += sum(kind in record.not_made for kind in self._options.outputs)
         self._highest = max(self._highest or 0.0, record.score_max)
         self._report(record)
 
@@ -410,7 +435,8 @@ class _Scan:
         return self._discovery.found - done
 
     def _finish(self, status: str) -> ScanSummary:
-        kept = self._run.put_in_order(source.name for source in self._discovery.sources)
+        names = (self._names.get(one.name, one.name) for one in self._discovery.sources)
+        kept = self._run.put_in_order(names)
         summary = ScanSummary(
             status=status,
             found=self._discovery.found,
@@ -423,19 +449,32 @@ class _Scan:
             failed_by_kind=dict(self._failed),
             skipped_by_kind=dict(Counter(skipped.kind for skipped in self._discovery.skipped)),
             highest_score=self._highest,
+            not_made=self._not_made,
             seconds=round(time.perf_counter() - self._started, 3),
         )
-        counts = {key: value for key, value in asdict(summary).items() if key != "status"}
         self._run.write_run(
             {
                 **self._description,
+                "device": str(self._predictor.device),
                 "status": status,
                 "ended": _utc_now(),
-                "counts": counts,
+                "counts": self._counts(summary),
                 "digest": self._run.digest(self._description),
             }
         )
         return summary
+
+    def _counts(self, summary: ScanSummary) -> dict[str, Any]:
+        """What `run.json` says of the folder: the summary, and what is kept of earlier scans."""
+        counts = {key: value for key, value in asdict(summary).items() if key != "status"}
+        failures, skipped = self._run.kept_failures, self._run.kept_skipped
+        for kind, kept in (("failed", failures), ("skipped", skipped)):
+            counts[kind] += len(kept)
+            by_kind = Counter(counts[f"{kind}_by_kind"]) + Counter(each.kind for each in kept)
+            counts[f"{kind}_by_kind"] = dict(by_kind)
+        counts["analysed"] += summary.kept
+        counts["found"] += summary.kept + len(failures) + len(skipped)
+        return counts
 
 
 def _open_regular(path: str) -> BinaryIO:
@@ -460,7 +499,7 @@ def _failed(source: Source, kind: str, why: Exception | str, stage: str) -> _Set
 
 
 def _rounded(region: Region) -> Region:
-    mean, peak = round(region.mean_score, 6), round(region.peak_score, 6)
+    mean, peak = rounded_score(region.mean_score), rounded_score(region.peak_score)
     return replace(region, mean_score=mean, peak_score=peak)
 
 
@@ -543,7 +582,10 @@ class _Interruption:
 
 
 def _describe(
-    predictor: Predictor, identity: Mapping[str, Any], options: ScanOptions, argv: Sequence[str]
+    predictor: Predictor | DeferredPredictor,
+    identity: Mapping[str, Any],
+    options: ScanOptions,
+    argv: Sequence[str],
 ) -> dict[str, Any]:
     weights = predictor.weights
     config = json.dumps(identity["config"], sort_keys=True)

@@ -26,6 +26,7 @@ FLOORS = {
     "evaluation": 4,
     "evaluation_runs": 4,
     "custody": 4,
+    "resuming": 4,
     "predictor": 3,
     "predictions": 3,
     "model": 2,

@@ -22,6 +22,7 @@ from fasa_cli.discovery import discover
 from fasa_cli.errors import OutputError
 from fasa_cli.images import encode_mask, read_image
 from fasa_cli.results import Failure, Prediction
+from fasa_cli.saved_run import SavedRun
 from fasa_cli.scanning import Outcome, ScanOptions, ScanSummary, scan
 from tests.conftest import RedPredictor, write_photo
 
@@ -44,8 +45,9 @@ def run(
     **options: Any,
 ) -> ScanSummary:
     out = Path(options.pop("out", "masks"))
-    found = discover(inputs or ("photos",), out)
-    return scan(predictor, found, ScanOptions(out, **options), ["fasa", "scan"], report)  # type: ignore[arg-type]
+    inputs = inputs or ("photos",)
+    found = discover(inputs, out)
+    return scan(predictor, found, ScanOptions(out, **options), ["fasa", "scan", *inputs], report)  # type: ignore[arg-type]
 
 
 def lines(name: str = "results.jsonl", out: str = "masks") -> list[dict[str, Any]]:
@@ -98,7 +100,7 @@ def test_run_json_says_what_ran() -> None:
     run(RedPredictor())
     description = run_json()
     assert description["status"] == "complete"
-    assert description["argv"] == ["fasa", "scan"]
+    assert description["argv"] == ["fasa", "scan", "photos"]
     assert description["config"]["threshold"] == 0.5
     assert description["config"]["model"]["preset"] == "tiny"
     assert description["weights"]["sha256"] == "0" * 64
@@ -299,23 +301,142 @@ def test_further_outputs_can_be_asked_for_later() -> None:
     assert lines()[0]["outputs"].keys() == {"mask", "overlay"}
 
 
-def test_more_images_join_a_folder() -> None:
+def everything(folder: str) -> dict[str, bytes]:
+    files = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files}
+
+
+def counted_in(folder: str = "masks") -> dict[str, int]:
+    """The folder's counts, which must add up and agree with its files."""
+    counts = json.loads(Path(folder, "_fasa/run.json").read_text())["counts"]
+    names = {"analysed": "results", "failed": "errors", "skipped": "skipped"}
+    for key, name in names.items():
+        assert counts[key] == len(lines(f"{name}.jsonl")), key
+    assert counts["found"] == counts["analysed"] + counts["failed"] + counts["skipped"]
+    assert counts["failed"] == sum(counts["failed_by_kind"].values())
+    assert counts["skipped"] == sum(counts["skipped_by_kind"].values())
+    return {key: counts[key] for key in ("found", "analysed", "failed", "skipped")}
+
+
+def test_a_scan_of_other_files_is_refused_and_nothing_is_lost() -> None:
     photos("a.jpg", "b.jpg")
-    run(RedPredictor(), "photos/a.jpg")
-    summary = run(RedPredictor(), "photos/b.jpg")
-    assert (summary.found, summary.analysed, summary.kept) == (1, 1, 1)
-    assert [record["name"] for record in lines()] == ["b.jpg", "a.jpg"]
+    Path("photos/cut.jpg").write_bytes(b"")
+    Path("photos/notes.txt").write_text("text")
+    write_photo(Path("more/c.jpg"), 7)
+    run(RedPredictor())
+    before = everything("masks")
+    for inputs in (["more"], ["photos/a.jpg"], ["photos/a.jpg", "photos/b.jpg"]):
+        with pytest.raises(OutputError, match=r"masks: .*--add.*--overwrite"):
+            run(RedPredictor(), *inputs)
+    assert everything("masks") == before
+    assert counted_in() == {"found": 4, "analysed": 2, "failed": 1, "skipped": 1}
+
+
+def test_photos_that_came_into_a_folder_join_its_scan() -> None:
+    photos("a.jpg")
+    run(RedPredictor())
+    photos("a.jpg", "b.jpg")
+    assert run(RedPredictor()).reused == 1
+    assert counted_in() == {"found": 2, "analysed": 2, "failed": 0, "skipped": 0}
+
+
+def test_add_keeps_both_scans_whole() -> None:
+    photos("a.jpg", "b.jpg")
+    Path("photos/cut.jpg").write_bytes(b"")
+    Path("photos/notes.txt").write_text("text")
+    run(RedPredictor())
+    masks = {path: data for path, data in everything("masks").items() if "_fasa" not in path}
+    write_photo(Path("more/c.jpg"), 7)
+    Path("more/empty.jpg").write_bytes(b"")
+    Path("more/other.txt").write_text("text")
+    for _ in range(2):  # the same again changes nothing
+        summary = run(RedPredictor(), "more", add=True)
+        assert (summary.found, summary.analysed, summary.failed, summary.kept) == (3, 1, 1, 2)
+        assert counted_in() == {"found": 7, "analysed": 3, "failed": 2, "skipped": 2}
+    now = everything("masks")
+    assert masks.items() <= now.items()
+    assert {line["path"] for line in lines("errors.jsonl")} == {
+        os.path.join("photos", "cut.jpg"),
+        os.path.join("more", "empty.jpg"),
+    }
+    commands = json.loads(Path("masks/_fasa/run.json").read_text())["commands"]
+    assert [one["argv"][-1] for one in commands] == ["photos", "more"]
+    assert check_all(SavedRun(Path("masks")))
+
+
+def check_all(saved: SavedRun) -> bool:
+    return saved.broken_chain() is None and saved.digest() == saved.description["digest"]
+
+
+def test_add_never_lists_a_photo_twice() -> None:
+    photos("sub/a.jpg", "b.jpg")
+    run(RedPredictor())
+    predictor = RedPredictor()
+    summary = run(predictor, "photos/sub", "photos/b.jpg", add=True)  # there it is called a.jpg
+    assert (predictor.images, summary.reused) == (0, 2)
+    assert sorted(record["name"] for record in lines()) == ["b.jpg", "sub/a.jpg"]
+    assert counted_in()["analysed"] == 2
+
+
+def test_add_tells_photos_of_one_name_apart() -> None:
+    """As two cards from one camera, also where the second lies where the first did."""
+    photos("a.jpg")
+    write_photo(Path("other/a.jpg"), seed=5)
+    run(RedPredictor())
+    first = Path("masks/a.jpg.mask.png").read_bytes()
+    for _ in range(2):
+        assert run(RedPredictor(), "other", add=True).analysed == 1
+        names = [record["name"] for record in lines()]
+        assert len(names) == len(set(names)) == 2
+    photos_before = {record["sha256"] for record in lines()}
+    write_photo(Path("photos/a.jpg"), seed=6)
+    run(RedPredictor(), add=True)
+    assert len(lines()) == 3
+    assert photos_before < {record["sha256"] for record in lines()}
+    assert Path("masks/a.jpg.mask.png").read_bytes() == first
 
 
 def test_another_photo_of_the_same_name_does_not_replace_the_first() -> None:
     photos("a.jpg")
     write_photo(Path("other/a.jpg"), seed=5)
     run(RedPredictor(), "photos/a.jpg")
-    before = Path("masks/a.jpg.mask.png").read_bytes()
+    before = everything("masks")
+    with pytest.raises(OutputError, match="--add"):
+        run(RedPredictor(), "other/a.jpg")
+    os.remove("photos/a.jpg")  # it may have moved, but the bytes say that it has not
     summary = run(RedPredictor(), "other/a.jpg")
-    assert (summary.failed_by_kind, summary.kept) == ({"collision": 1}, 0)
-    assert Path("masks/a.jpg.mask.png").read_bytes() == before
+    assert summary.failed_by_kind == {"collision": 1}
+    mask = os.path.join("masks", "a.jpg.mask.png")
+    assert Path(mask).read_bytes() == before[mask]
     assert [record["path"] for record in lines()] == [os.path.join("photos", "a.jpg")]
+
+
+def test_an_overlay_that_cannot_be_made_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos("a.jpg", "b.jpg")
+    write_photo(Path("photos/wide.png"), 3, (65_501, 1))
+    for _ in range(2):  # it is on record that it cannot be
+        summary = run(RedPredictor(), overlay=True)
+        assert (summary.analysed, summary.failed, summary.not_made) == (3, 0, 1)
+    assert summary.reused == 3
+    wide = next(record for record in lines() if record["name"] == "wide.png")
+    assert wide["outputs"] == {"mask": "wide.png.mask.png"}
+    assert "65501 x 1" in wide["not_made"]["overlay"]
+    assert Path("masks/wide.png.mask.png").is_file()
+    assert Path("masks/b.jpg.overlay.jpg").is_file()
+
+
+def test_a_score_below_1_is_never_recorded_as_1() -> None:
+    class NearlySure(RedPredictor):
+        def _predict(self, image: np.ndarray) -> Prediction:
+            values = np.full(image.shape[:2], 0.99999994, np.float32)
+            return Prediction(values, float(values.max()), image.shape[1::-1])
+
+    photos("a.jpg")
+    run(NearlySure())
+    record = lines()[0]
+    scores = [record["score_max"], record["score_network"]]
+    scores += [record["regions"][0]["peak_score"], record["regions"][0]["mean_score"]]
+    assert scores == [0.999999] * 4
 
 
 def test_moved_photos_are_recognised_by_their_bytes() -> None:

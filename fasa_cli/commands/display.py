@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from fasa_cli.text import printable
+from fasa_cli.text import counted, printable, score_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,7 @@ NOT_A_VERDICT = (
 
 _SECONDS_BETWEEN_LINES = 10.0
 _BAR = 10  # characters
+_SHOWN_REGIONS = 10  # of one photo
 _WIDTH_ELSEWHERE = 180  # columns, where there is no terminal
 
 
@@ -97,32 +98,92 @@ class Progress:
 
 
 class Ranking:
-    """The records of the `size` highest scores; of equal ones those that came first."""
+    """The records of the `size` highest scores, the area marked deciding between equal ones."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._seen = 0
-        self._heap: list[tuple[float, int, ScanRecord]] = []
+        self._heap: list[tuple[float, float, int, ScanRecord]] = []
 
     def add(self, record: ScanRecord) -> None:
         self._seen += 1
-        heapq.heappush(self._heap, (record.score_max, -self._seen, record))
+        heapq.heappush(self._heap, (record.score_max, record.area_fraction, -self._seen, record))
         if len(self._heap) > self._size:
             heapq.heappop(self._heap)
 
     def show(self, screen: Console | None = None) -> None:
-        """Print the table, highest score first, to stderr unless told; nothing when it is empty."""
+        """Print what was found, highest score first, on stderr or `screen`; of a single photo its
+        regions."""
         from rich.table import Table
         from rich.text import Text
 
         if not self._heap:
             return
-        table = Table("score", "", "area", "regions", "image")
-        for score, _, record in sorted(self._heap, reverse=True):
-            area, regions = f"{record.area_fraction:.2%}", str(record.region_count)
-            name = Text(printable(record.path))
-            table.add_row(f"{score:.4f}", bar(score), area, regions, name)
-        (screen or console()).print(table)
+        screen = screen or console()
+        ranked = [entry[-1] for entry in sorted(self._heap, reverse=True)]
+        if self._seen == 1:
+            _show_photo(ranked[0], screen)
+            return
+        table = Table()
+        table.add_column("score", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        table.add_column("marked", justify="right", no_wrap=True)
+        table.add_column("found")
+        table.add_column("photo", overflow="fold")
+        for record in ranked:
+            found = Text(", ".join(_findings(record)))
+            area, name = f"{record.area_fraction:.2%}", Text(printable(record.path))
+            table.add_row(score_text(record.score_max), bar(record.score_max), area, found, name)
+        screen.print(table)
+        if self._seen > len(ranked):
+            rest = (
+                f"The {len(ranked)} highest scores of {self._seen} photos; all are in results.csv."
+            )
+            screen.print(Text(rest), soft_wrap=not _is_screen(screen.file))
+
+
+def _findings(record: ScanRecord) -> list[str]:
+    """What a record says, in a few words."""
+    pairs = len(record.copy_move)
+    found = [counted(record.region_count, "region")] if record.region_count else []
+    found += [counted(pairs, "copy-move pair")] if pairs else []
+    found = found or ["nothing"]
+    return [*found, *([counted(len(record.warnings), "warning")] if record.warnings else [])]
+
+
+def _show_photo(record: ScanRecord, screen: Console) -> None:
+    """All that was found in one photo: regions, copy-move pairs, and what weakens the result."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def line(text: str) -> None:
+        screen.print(Text(printable(text)), soft_wrap=not _is_screen(screen.file))
+
+    line(
+        f"{record.path}: score {score_text(record.score_max)}, "
+        f"{record.area_fraction:.2%} of its pixels marked"
+    )
+    if record.regions:
+        table = Table()
+        for heading in ("region", "at x, y", "size", "pixels", "mean score", "highest"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for number, region in enumerate(record.regions[:_SHOWN_REGIONS], start=1):
+            x, y, width, height = region.box
+            scores = (score_text(region.mean_score), score_text(region.peak_score))
+            place = (f"{x}, {y}", f"{width} x {height}", str(region.area))
+            table.add_row(str(number), *place, *scores)
+        screen.print(table)
+    if (more := record.region_count - _SHOWN_REGIONS) > 0:
+        line(f"{counted(more, 'smaller region')} not shown.")
+    for pair in record.copy_move:
+        (x, y, width, height), (to_x, to_y, *to_size) = pair.boxes
+        line(
+            f"Duplicated regions (copy-move): {width} x {height} pixels at {x}, {y} and "
+            f"{to_size[0]} x {to_size[1]} at {to_x}, {to_y}; probability "
+            f"{score_text(pair.probability)}"
+        )
+    for warning in record.warnings:
+        line(f"warning: {warning}")
 
 
 def bar(share: float) -> str:

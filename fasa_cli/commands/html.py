@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -9,8 +10,10 @@ import typer
 from fasa_cli.commands.display import Progress, say
 
 
-def check_report(out: Path, redact: str) -> None:
+def check_report(out: Path, redact: str, made: Path | None = None) -> None:
     """Refuse a report that could not be written before the work that it is to show.
+
+    `made` is a folder that this work makes.
 
     Raises:
         typer.BadParameter: `out` is a folder, or its folder is missing.
@@ -19,7 +22,8 @@ def check_report(out: Path, redact: str) -> None:
     from fasa_cli.html_report import parse_redactions
 
     parse_redactions(redact)
-    if out.is_dir() or not out.parent.is_dir():
+    will_be = made is not None and Path(os.path.abspath(out.parent)) == Path(os.path.abspath(made))
+    if out.is_dir() or not (out.parent.is_dir() or will_be):
         reason = "is a folder" if out.is_dir() else "has no folder to lie in"
         raise typer.BadParameter(f"{out} {reason}; name a file such as report.html")
 

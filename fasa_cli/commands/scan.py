@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +19,12 @@ from fasa_cli.commands.options import (
     Threshold,
     Weights,
 )
+from fasa_cli.text import counted, score_text
 
 if TYPE_CHECKING:
     from fasa_cli.discovery import Discovery
+    from fasa_cli.predictor import Predictor
+    from fasa_cli.results import ScanRecord
     from fasa_cli.scanning import Outcome, ScanSummary
 
 EXIT_INCOMPLETE = 3
@@ -77,7 +81,12 @@ NetworkMap = Annotated[
         help="Also write the network's own map, before hysteresis and copy-move marks.",
     ),
 ]
-Top = Annotated[int, typer.Option(min=0, help="Show the N images with the highest scores.")]
+Add = Annotated[
+    bool,
+    typer.Option("--add", help="Keep an earlier scan of other files in DIR, and add to it."),
+]
+Top = Annotated[int, typer.Option(min=0, help="Show the N photos with the highest scores.")]
+_NAMED = 20  # photos that reach --fail-on; results.csv has them all
 
 
 def scan(
@@ -102,42 +111,65 @@ def scan(
     precision: Precision = "float32",
     copy_move: CopyMove = True,
     network_map: NetworkMap = False,
-    top: Top = 0,
+    add: Add = False,
+    top: Top = 10,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
 
-    The same command again goes on where a scan stopped. Exit codes: 0 all analysed; 1 stopped by
-    an error; 2 usage; 3 some inputs were not analysed; 4 no image found; 10 --fail-on reached;
-    130 interrupted.
+    The same command again resumes a scan that stopped. Exit codes: 0 all analysed; 1 stopped by
+    an error; 2 usage; 3 some inputs were not analysed, whatever --fail-on says; 4 no image found;
+    10 --fail-on reached; 130 interrupted.
     """
     found = _discover(inputs or [], files_from, null, out)
     if report_file:
-        check_report(report_file, redact)
+        check_report(report_file, redact, out)
+    if add and overwrite:
+        raise typer.BadParameter("--add keeps an earlier scan, --overwrite deletes it; choose one")
     if dry_run:
         _show_plan(found, out, json)
         raise typer.Exit(EXIT_INCOMPLETE if found.failures else 0)
+    if not found.sources:
+        for failure in found.failures:
+            say(f"failed: {failure.path}: {failure.reason}")
+        say("nothing was analysed, and nothing written; check the paths")
+        raise typer.Exit(EXIT_INCOMPLETE)
 
     from fasa_cli import scanning
     from fasa_cli.assets import shipped_weights
-    from fasa_cli.predictor import Predictor, be_deterministic
     from fasa_cli.reporting import json_line
     from fasa_cli.results import Failure
+    from fasa_cli.resuming import deferred_predictor
 
-    if deterministic:
-        be_deterministic()
-        batch = 1  # the answer may depend on its neighbours in the last bit
     path = weights or shipped_weights()
-    predictor = Predictor.from_checkpoint(
-        path, device, encoder_weights, precision, None if copy_move else False
-    )
-    preset, sha256 = predictor.weights.preset, predictor.weights.sha256
-    say(f"{len(found.sources)} images; weights {preset} {sha256[:12]} on {predictor.device}")
-    batch = batch or (8 if predictor.device.type == "cuda" else 1)
+    copies = None if copy_move else False
+
+    def load() -> Predictor:
+        from fasa_cli.predictor import Predictor, be_deterministic
+
+        if deterministic:
+            be_deterministic()
+        return Predictor.from_checkpoint(path, device, encoder_weights, precision, copies)
+
     maps = probabilities or report_file is not None
     options = scanning.ScanOptions(
-        out, threshold, maps, network_map, overlay, batch, overwrite, deterministic
+        out, threshold, maps, network_map, overlay, 1, overwrite, deterministic, add
+    )
+    deferred = (
+        None
+        if overwrite
+        else deferred_predictor(out, found, options.outputs, path, precision, copies, load)
+    )
+    predictor = deferred or load()
+    # With --deterministic one at a time: answers may depend on their neighbours in the last bit.
+    usual = 8 if str(predictor.device).startswith("cuda") else 1
+    options = replace(options, batch=1 if deterministic else batch or usual)
+    preset, sha256 = predictor.weights.preset, predictor.weights.sha256
+    say(
+        f"{counted(len(found.sources), 'image')}{' on record' if deferred else ''}; "
+        f"weights {preset} {sha256[:12]} on {predictor.device}"
     )
     ranking = Ranking(top)
+    reached = _Reached(fail_on)
 
     def report(outcome: Outcome) -> None:
         progress.advance()
@@ -145,6 +177,10 @@ def scan(
             progress.note(f"failed: {outcome.path}: {outcome.reason}")
             return
         ranking.add(outcome)
+        reached.add(outcome)
+        for kind, reason in outcome.not_made.items():
+            if kind in options.outputs:
+                progress.note(f"no {kind}: {outcome.path}: {reason}")
         if json:
             sys.stdout.write(json_line(outcome))
             sys.stdout.flush()
@@ -152,12 +188,35 @@ def scan(
     with Progress(len(found.sources) + len(found.failures), "images") as progress:
         summary = scanning.scan(predictor, found, options, sys.argv, report)
     ranking.show()
+    reached.show()
     _show_summary(summary, out)
     if summary.status == "interrupted":
         raise KeyboardInterrupt
     if report_file:
         write_report(out, report_file, redact)
-    raise typer.Exit(_exit_code(summary, fail_on))
+    raise typer.Exit(_exit_code(summary, reached.count))
+
+
+class _Reached:
+    """The photos whose scores reach the one of --fail-on."""
+
+    def __init__(self, score: float | None) -> None:
+        self._score = score
+        self._first: list[str] = []
+        self.count = 0
+
+    def add(self, record: ScanRecord) -> None:
+        if self._score is None or record.score_max < self._score:
+            return
+        self.count += 1
+        if self.count <= _NAMED:
+            self._first.append(f"{record.path} ({score_text(record.score_max)})")
+
+    def show(self) -> None:
+        for text in self._first:
+            say(f"score of {self._score:g} reached: {text}")
+        if self.count > _NAMED:
+            say(f"score of {self._score:g} reached: {self.count - _NAMED} more, in results.csv")
 
 
 def _discover(inputs: list[str], files_from: str | None, null: bool, out: Path) -> Discovery:
@@ -199,7 +258,8 @@ def _show_plan(found: Discovery, out: Path, json: bool) -> None:
 def _show_summary(summary: ScanSummary, out: Path) -> None:
     new = summary.analysed - summary.reused
     say(
-        f"found {summary.found}: {summary.analysed} analysed"
+        f"Found {counted(summary.found, 'file' if summary.skipped else 'image')}: "
+        f"{summary.analysed} analysed"
         + (f" ({summary.reused} of them before)" if summary.reused else "")
         + f", {summary.failed} failed{by_kind(summary.failed_by_kind)}"
         + f", {summary.skipped} skipped{by_kind(summary.skipped_by_kind)}"
@@ -208,15 +268,16 @@ def _show_summary(summary: ScanSummary, out: Path) -> None:
     if new:
         say(f"{summary.seconds:.1f} s, {summary.seconds / new:.2f} s per image")
     if summary.kept:
-        say(f"{summary.kept} results of earlier scans into this folder are kept")
+        say(f"kept of earlier scans into this folder: {counted(summary.kept, 'result')}")
+    if summary.not_made:
+        say(f"{counted(summary.not_made, 'output')} could not be made; records say why")
     if summary.failed:
         say(f"why inputs failed is in {out / '_fasa' / 'errors.jsonl'}")
     say(f"masks are in {out}, records in {out / '_fasa'}")
     say(NOT_A_VERDICT)
 
 
-def _exit_code(summary: ScanSummary, fail_on: float | None) -> int:
+def _exit_code(summary: ScanSummary, reached: int) -> int:
     if summary.failed:
         return EXIT_INCOMPLETE
-    reached = fail_on is not None and (summary.highest_score or 0.0) >= fail_on
-    return EXIT_SCORE_REACHED if reached and summary.analysed else 0
+    return EXIT_SCORE_REACHED if reached else 0

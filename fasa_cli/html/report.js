@@ -18,7 +18,7 @@ function draw(tag, attributes, ...children) {
 const named = (text, className = "") => make("bdi", { className, dir: "auto" }, text);
 const number = (value) => value.toLocaleString("en-GB");
 const counted = (value, one, many) => `${number(value)} ${value === 1 ? one : many}`;
-const score = (value) => value.toFixed(3);
+const score = (value) => value > 0.9994 ? "> 0.999" : value.toFixed(3);
 function share(fraction) {
   const percent = fraction * 100;
   if (percent > 0 && percent < 0.01) return "under 0.01 %";

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 import fasa_cli
 from fasa_cli.app import app
+from fasa_cli.predictor import Predictor
 from tests.conftest import write_photo
 
 
@@ -60,7 +62,7 @@ def test_0_all_analysed(fasa_scan) -> None:
     assert result.stdout == ""
     assert Path("found/a.jpg.mask.png").is_file()
     assert Path("found/sub/b.png.mask.png").is_file()
-    assert "found 2: 2 analysed, 0 failed, 0 skipped" in result.stderr
+    assert "Found 2 images: 2 analysed, 0 failed, 0 skipped" in result.stderr
     assert "tiny" in result.stderr
     assert "on cpu" in result.stderr
     assert "not a verdict" in result.stderr
@@ -122,8 +124,13 @@ def test_3_some_inputs_were_not_analysed(fasa_scan) -> None:
     assert {line["kind"] for line in lines("errors.jsonl")} == {"missing", "undecodable"}
 
 
-def test_3_nothing_but_missing_inputs(fasa_scan) -> None:
-    assert fasa_scan("gone.jpg", "gone too").exit_code == 3
+def test_3_nothing_but_missing_inputs(fasa_scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is the model loaded nor a folder made."""
+    monkeypatch.setattr(Predictor, "from_checkpoint", lambda *arguments: pytest.fail("loaded"))
+    result = fasa_scan("gone.jpg", "gone too")
+    assert result.exit_code == 3
+    assert "failed: gone.jpg: no such file" in result.stderr
+    assert tree() == []
 
 
 def test_4_no_image_found(fasa_scan) -> None:
@@ -141,6 +148,100 @@ def test_10_a_score_is_reached(fasa_scan) -> None:
     score = lines()[0]["score_max"]
     assert fasa_scan("photos", "--fail-on", str(score)).exit_code == 10  # from the record, too
     assert fasa_scan("photos", "--fail-on", str(score + 0.001)).exit_code == 0
+
+
+def test_who_reached_a_score_is_said_beside_what_failed(fasa_scan) -> None:
+    photos("a.jpg", "b.jpg")
+    fasa_scan("photos")
+    scores = {record["name"]: record["score_max"] for record in lines()}
+    highest = max(scores, key=lambda name: scores[name])
+    Path("photos/cut.jpg").write_bytes(b"")
+    result = fasa_scan("photos", "--fail-on", str(scores[highest]))
+    assert result.exit_code == 3  # incomplete never looks complete
+    (reached,) = [line for line in result.stderr.splitlines() if "reached" in line]
+    assert os.path.join("photos", highest) in reached
+    assert "failed: photos/cut.jpg" in result.stderr
+
+
+# --- The answer on the screen ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_scan_of_a_few_photos_answers_with_a_ranked_table(
+    fasa_scan, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    long_name = "a-photo-with-a-name-" + "0123456789" * 6 + ".jpg"
+    photos("a.jpg", "b.jpg", long_name)
+    result = fasa_scan("photos")
+    assert result.exit_code == 0
+    shown = result.stderr.splitlines()
+    assert max(map(len, shown)) <= width
+    rows = [line for line in shown if line.startswith("│")]
+    scores = [re.search(r"\d\.\d{4}", row) for row in rows]
+    found = [float(match[0]) for match in scores if match]
+    assert found == sorted(found, reverse=True)
+    assert len(found) == 3
+    assert all(word in "".join(shown) for word in ("marked", "found", "photo"))
+    cells = "".join(re.sub("[^-a-z0-9.]", "", row.split("│")[-2]) for row in rows)
+    assert long_name in cells  # folded, not cut
+    assert "nothing" in "".join(shown)
+    assert "1 images" not in result.stderr
+
+
+def test_a_scan_of_one_photo_answers_with_its_regions(fasa_scan) -> None:
+    photos("a.jpg")
+    for _ in range(2):
+        result = fasa_scan("photos", "--threshold", "0.4")
+        (record,) = lines()
+        assert f"{record['score_max']:.4f}" in result.stderr
+        x, y, width, height = record["regions"][0]["box"]
+        assert f"{width} x {height}" in result.stderr
+        assert f"{x}, {y}" in result.stderr
+        assert "1 image" in result.stderr
+        assert "1 images" not in result.stderr
+        assert "warning: Small: 40 x 32 pixels" in result.stderr
+    assert "1 image on record" in result.stderr
+
+
+def test_nothing_left_to_do_needs_no_torch(fasa_scan, tiny_weights: Path) -> None:
+    photos("a.jpg", "b.jpg")
+    fasa_scan("photos")
+    before = Path("masks/_fasa/results.jsonl").read_bytes()
+    arguments = ["scan", "photos", "--weights", str(tiny_weights), "--device", "cpu"]
+    script = (
+        "import sys\n"
+        "from fasa_cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(fasa_cli.__file__).parents[1])}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of them before" in done.stderr
+    assert Path("masks/_fasa/results.jsonl").read_bytes() == before
+    # Of the same size, so that only its bytes say that it is another: the model comes then.
+    data = bytearray(Path("photos/a.jpg").read_bytes())
+    data[-20] ^= 1
+    Path("photos/a.jpg").write_bytes(data)
+    result = fasa_scan("photos")
+    assert result.exit_code == 0, result.stderr
+    assert "1 of them before" in result.stderr
+
+
+def test_another_scan_is_refused_or_added(fasa_scan) -> None:
+    photos("a.jpg")
+    write_photo(Path("more/b.jpg"), 3)
+    fasa_scan("photos")
+    result = fasa_scan("more")
+    assert (result.exit_code, "--add" in result.stderr) == (1, True)
+    assert fasa_scan("more", "--add").exit_code == 0
+    assert {record["name"] for record in lines()} == {"a.jpg", "b.jpg"}
+    assert fasa_scan("more", "--add", "--overwrite").exit_code == 2
 
 
 def test_130_interrupted_and_resumed(fasa_scan, tiny_weights: Path) -> None:
@@ -259,6 +360,14 @@ def test_report_is_one_file_and_brings_heat_maps(fasa_scan) -> None:
     assert page.startswith("<!doctype html>")
     assert "gone.jpg" in page
     assert str(Path.cwd()) not in page
+
+
+def test_the_report_may_lie_in_the_output_folder_from_the_first_run_on(fasa_scan) -> None:
+    photos("a.jpg")
+    for _ in range(2):
+        result = fasa_scan("photos", "--report", "masks/report.html")
+        assert result.exit_code == 0, result.stderr
+        assert Path("masks/report.html").is_file()
 
 
 def test_report_shows_paths_when_asked(fasa_scan) -> None:
