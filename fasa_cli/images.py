@@ -19,7 +19,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from fasa_cli.errors import ImageError, OutputError
 from fasa_cli.results import DecodedImage
@@ -117,6 +117,29 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> De
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(f"{path}: cannot be read ({reason}); check the path and rights") from error
     return decode_image(data, str(path), max_pixels)
+
+
+Photo = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+
+
+def as_pixels(photo: Photo) -> np.ndarray:
+    """A file's path or bytes, a Pillow image, or an array -> upright H x W x 3 uint8 RGB.
+
+    Raises:
+        ImageError: the file cannot be read or decoded, or the array is no RGB image.
+    """
+    if isinstance(photo, bytes):
+        return decode_image(photo, "bytes").pixels
+    if isinstance(photo, Image.Image):
+        return np.asarray(ImageOps.exif_transpose(photo).convert("RGB")).copy()
+    if not isinstance(photo, np.ndarray):
+        return read_image(photo).pixels
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+        raise ImageError(
+            f"an array of shape {photo.shape} and type {photo.dtype} is no image; "
+            "give height x width x 3 of uint8, RGB"
+        )
+    return photo
 
 
 def decode_image(

@@ -20,6 +20,7 @@ import torch
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig, PostprocessConfig
 from fasa_cli.errors import DeviceError
+from fasa_cli.images import Photo, as_pixels
 from fasa_cli.imaging.framing import find_frame
 from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa, image_score
@@ -95,9 +96,13 @@ class Predictor:
         """The model's configuration."""
         return self.model.config
 
-    def predict(self, image: np.ndarray) -> Prediction:
-        """Localise in one H x W x 3 uint8 RGB image."""
-        return self.predict_batch([image])[0]
+    def predict(self, image: Photo) -> Prediction:
+        """Localise in one photo: a file's path or bytes, a Pillow image, or H x W x 3 uint8 RGB.
+
+        Raises:
+            ImageError: the file cannot be read, or the array is no RGB image.
+        """
+        return self.predict_batch([as_pixels(image)])[0]
 
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Localise in several images of any sizes; those of equal size run together.

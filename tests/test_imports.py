@@ -17,6 +17,7 @@ FLOORS = {
     "app": 7,
     "commands": 6,
     "training": 5,
+    "api": 6,
     "scanning": 5,
     "overlays": 5,
     "html_report": 5,

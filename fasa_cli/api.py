@@ -1,0 +1,65 @@
+"""The Python face of fasa: a model that answers for a photo, and a scan of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fasa_cli.assets import shipped_weights
+from fasa_cli.discovery import discover
+from fasa_cli.predictor import Predictor
+from fasa_cli.scanning import ScanOptions, ScanSummary
+from fasa_cli.scanning import scan as run_scan
+
+
+def load_model(
+    weights: str | Path | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    copy_move: bool | None = None,
+    postprocess: bool = True,
+) -> Predictor:
+    """Load weights; by default those that come with fasa.
+
+    `device` is auto, cuda, cuda:N, mps or cpu. `copy_move` says whether to search for duplicated
+    regions (None: as the weights say); without `postprocess` predictions are the network's own.
+
+    Raises:
+        CheckpointError: the weights cannot be used; the message says why.
+        DeviceError: `device` is asked for and not there.
+    """
+    path = Path(weights) if weights is not None else shipped_weights()
+    return Predictor.from_checkpoint(
+        path, device, precision=precision, copy_move=copy_move, postprocess=postprocess
+    )
+
+
+def scan(
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    model: Predictor | None = None,
+    threshold: float = 0.5,
+    overlay: bool = False,
+    probabilities: bool = False,
+    overwrite: bool = False,
+) -> ScanSummary:
+    """Analyse files and folders as `fasa scan` does: masks and records go into the folder `out`.
+
+    A scan that was cut off resumes. Found = analysed + failed + skipped.
+
+    Raises:
+        OutputError: `out` holds another scan, is in use, or cannot be written.
+    """
+    named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    folder = Path(out)
+    found = discover([str(one) for one in named], folder)
+    options = ScanOptions(
+        folder,
+        threshold,
+        probabilities=probabilities,
+        overlay=overlay,
+        overwrite=overwrite,
+    )
+    return run_scan(model or load_model(), found, options, ["fasa_cli.scan"])
