@@ -59,21 +59,23 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("scan")(scan.scan)
-app.command("overlay")(overlay.overlay)
-app.command("regions")(regions.regions)
-app.command("verify")(verify.verify)
-app.command("bundle")(bundle.bundle)
-app.command("train")(train.train)
-app.command("ablate")(ablate.ablate)
-app.command("evaluate")(evaluate.evaluate)
-app.command("robustness")(robustness.robustness)
-app.command("report")(report.report)
-app.command("synth")(synth.synth)
-app.add_typer(data.app, name="data")
-app.add_typer(weights.app, name="weights")
-app.command("doctor")(doctor.doctor)
+_USE, _EVIDENCE, _RESEARCH, _OWN = "Look at photos", "Evidence", "Research", "This installation"
+app.command("scan", rich_help_panel=_USE)(scan.scan)
+app.command("overlay", rich_help_panel=_USE)(overlay.overlay)
+app.command("regions", rich_help_panel=_USE)(regions.regions)
+app.command("verify", rich_help_panel=_EVIDENCE)(verify.verify)
+app.command("bundle", rich_help_panel=_EVIDENCE)(bundle.bundle)
+app.command("report", rich_help_panel=_EVIDENCE)(report.report)
+app.command("train", rich_help_panel=_RESEARCH)(train.train)
+app.command("ablate", rich_help_panel=_RESEARCH)(ablate.ablate)
+app.command("evaluate", rich_help_panel=_RESEARCH)(evaluate.evaluate)
+app.command("robustness", rich_help_panel=_RESEARCH)(robustness.robustness)
+app.command("synth", rich_help_panel=_RESEARCH)(synth.synth)
+app.add_typer(data.app, name="data", rich_help_panel=_RESEARCH)
+app.command("doctor", rich_help_panel=_OWN)(doctor.doctor)
+app.add_typer(weights.app, name="weights", rich_help_panel=_OWN)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,52 @@
+"""The documents name what there is: every field of the records, every command, every link."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from fasa_cli.app import app
+from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord, Skipped
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("record", [ScanRecord, Failure, Skipped, Region, CopyMovePair])
+def test_every_field_of_a_record_is_documented(record: type) -> None:
+    text = (ROOT / "docs/records.md").read_text(encoding="utf-8")
+    missing = [field.name for field in fields(record) if f"`{field.name}`" not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_the_readme_names_every_command_and_is_short() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 150
+    for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+        assert f"`fasa {name}`" in text, name
+
+
+def test_options_that_documents_name_exist() -> None:
+    known = {"--check", "--git-dir", "--nproc-per-node", "--part", "--list", "--sizes", "--files"}
+    root = typer.main.get_command(app)
+    commands = list(root.commands.values())  # type: ignore[attr-defined]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        for parameter in command.params:
+            known |= {*parameter.opts, *parameter.secondary_opts}
+    known |= {"--help", "--version", "--degrade", "--photos", "--picture", "--peer", "--save"}
+    known |= {"--against", "--count", "--kills", "--megapixels", "--half", "--limit", "--weights"}
+    for document in DOCUMENTS:
+        found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document.read_text(encoding="utf-8")))
+        assert found <= known, (document.name, found - known)
