@@ -39,7 +39,7 @@ from fasa_cli.data.samples import Entry
 from fasa_cli.degradations import CLEAN, Degradation
 from fasa_cli.errors import DatasetError, FasaError
 from fasa_cli.evaluation import Evaluation, degraded, evaluate
-from fasa_cli.images import IMAGE_SUFFIXES
+from fasa_cli.images import IMAGE_SUFFIXES, declared_pixels
 from fasa_cli.metrics import FALSE_ALARM_AREA, Interval, bootstrap_interval, false_alarms, mean
 from fasa_cli.results import Prediction
 
@@ -172,12 +172,16 @@ def image_level_auc(scores: list[float], manipulated: list[bool]) -> float | Non
 
 
 def find_sets(
-    root: Path, limit: int | None, half: str = "all", authentic: Path | None = None
+    root: Path,
+    limit: int | None,
+    half: str = "all",
+    authentic: Path | None = None,
+    largest: float | None = None,
 ) -> dict[str, FolderDataset]:
     """The sets in and at `root`, and one of untouched photos for each folder in `authentic`.
 
-    `limit` keeps that many images of each kind in each set, `half` "tune" or "report" one of the
-    two halves of each.
+    `half` keeps "tune" or "report", one of the two halves of each set; `largest` images of at most
+    so many megapixels; `limit` that many of each kind in each set.
 
     Raises:
         DatasetError: no set is found, or one does not fit together.
@@ -194,7 +198,7 @@ def find_sets(
     ):
         photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         sets[f"untouched {folder.name}"] = FolderDataset(folder, tuple(map(Entry, photos)))
-    sets = {name: _limited(_half(dataset, half), limit) for name, dataset in sets.items()}
+    sets = {name: _limited(_half(dataset, half), limit, largest) for name, dataset in sets.items()}
     if not sets:
         raise DatasetError(f"{root}: neither a data set nor a folder of data sets")
     return sets
@@ -271,7 +275,9 @@ def main() -> None:
     """Measure, print, and write."""
     options = _parse_arguments()
     try:
-        sets = find_sets(options.data, options.limit, options.half, options.authentic)
+        sets = find_sets(
+            options.data, options.limit, options.half, options.authentic, options.largest
+        )
         floors = {name: measure(floor, sets, name) for name, floor in FLOORS.items()}
         results = dict(floors)
         about: dict[str, Any] = {}
@@ -291,6 +297,7 @@ def main() -> None:
             "threshold": THRESHOLD,
             "limit": options.limit,
             "half": options.half,
+            "largest_megapixels": options.largest,
             "machine": platform.processor() or platform.machine(),
             "weights": about,
             "results": {name: result.as_dict() for name, result in results.items()},
@@ -309,6 +316,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--degrade", action="store_true", help="also score degraded images")
     parser.add_argument("--floors-only", action="store_true", help="score no model")
     parser.add_argument("--limit", type=int, help="images of each kind per set")
+    parser.add_argument("--largest", type=float, help="megapixels; leave out larger images")
     options = parser.parse_args()
     if not options.data.is_dir():
         parser.error(f"--data {options.data}: no such folder")
@@ -355,9 +363,16 @@ def _half(dataset: FolderDataset, half: str) -> FolderDataset:
     return replace(dataset, entries=tuple(kept))
 
 
-def _limited(dataset: FolderDataset, limit: int | None) -> FolderDataset:
-    manipulated = [entry for entry in dataset.entries if entry.mask]
-    authentic = [entry for entry in dataset.entries if not entry.mask]
+def _limited(
+    dataset: FolderDataset, limit: int | None, largest: float | None = None
+) -> FolderDataset:
+    entries = [
+        entry
+        for entry in dataset.entries
+        if largest is None or declared_pixels(entry.image.read_bytes()) <= largest * 1e6
+    ]
+    manipulated = [entry for entry in entries if entry.mask]
+    authentic = [entry for entry in entries if not entry.mask]
     return replace(dataset, entries=(*manipulated[:limit], *authentic[:limit]))
 
 

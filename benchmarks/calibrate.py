@@ -67,12 +67,16 @@ def area_curve(logits: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    predictor: Predictor, data: Path, authentic: Path | None, limit: int | None
+    predictor: Predictor,
+    data: Path,
+    authentic: Path | None,
+    limit: int | None,
+    largest: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean F1, and share of untouched photos with false alarms: prominences x shifts each."""
     scores: dict[str, list[np.ndarray]] = {}
     alarms: dict[str, list[np.ndarray]] = {}
-    for name, dataset in find_sets(data, limit, "tune", authentic).items():
+    for name, dataset in find_sets(data, limit, "tune", authentic, largest).items():
         for sample in tqdm(dataset, name, file=sys.stderr):
             network = predictor.predict(sample.image).probabilities
             curves = [after_hysteresis(network, prominence) for prominence in PROMINENCES]
@@ -115,13 +119,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--false-alarms", type=float, default=0.1, help="share of photos")
     parser.add_argument("--limit", type=int, help="images of each kind per set")
+    parser.add_argument("--largest", type=float, help="megapixels; leave out larger images")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
 
     checkpoint = read_checkpoint(options.weights)
     model = build_model(checkpoint)
     predictor = Predictor(model, options.device)
-    scores, alarms = measure(predictor, options.data, options.authentic, options.limit)
+    scores, alarms = measure(
+        predictor, options.data, options.authentic, options.limit, options.largest
+    )
     for most in (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0):
         row, column = _best(scores, alarms, most)
         print(
