@@ -30,14 +30,15 @@ import cv2
 import numpy as np
 
 from fasa_cli import __version__
+from fasa_cli.discovery import RUN_FOLDER
 from fasa_cli.errors import ConfigError, FasaError
-from fasa_cli.images import encode_webp
+from fasa_cli.images import encode_webp, write_atomically
 from fasa_cli.metadata import PhotoMetadata, read_metadata
 from fasa_cli.region_export import region_mask
 from fasa_cli.rendering import heat_map
 from fasa_cli.reporting import write_lines
 from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord
-from fasa_cli.saved_run import SavedRun
+from fasa_cli.saved_run import REPORT_FILE, SavedRun
 from fasa_cli.text import printable
 
 REDACTIONS = ("paths", "gps")
@@ -105,6 +106,8 @@ def write_html_report(
     run = SavedRun(run_folder)
     page = _Page(run, frozenset(redact), previews, max_bytes, advance)
     write_lines(out, page.lines())
+    place = json.dumps({"path": os.path.abspath(out)}) + "\n"
+    write_atomically(run_folder / RUN_FOLDER / REPORT_FILE, place.encode("ascii"))
     return page.summary(out.stat().st_size)
 
 
@@ -134,7 +137,7 @@ class _Page:
         self._photos: list[dict[str, Any]] = []
 
     def lines(self) -> Iterator[str]:
-        head, tail = _shell()
+        head, tail = _shell(self._run.digest())
         yield head
         failures = list(islice(self._run.failures(), _MOST_FAILURES))
         self._failure_count = sum(1 for _ in self._run.failures())
@@ -420,8 +423,8 @@ def _leads_out(path: str) -> bool:
 # --- Pieces ---------------------------------------------------------------------------------
 
 
-def _shell() -> tuple[str, str]:
-    """The page up to where the data belong, and after."""
+def _shell(digest: str) -> tuple[str, str]:
+    """The page up to where the data belong, and after; `digest` says of which scan it is."""
     style = (_TEMPLATE / "report.css").read_text(encoding="utf-8")
     script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
     policy = (
@@ -430,7 +433,8 @@ def _shell() -> tuple[str, str]:
     )
     page = (_TEMPLATE / "report.html").read_text(encoding="utf-8")
     head, tail = page.split("<!-- data -->")
-    head = head.replace("{policy}", escape(policy)).replace("/* style */", style)
+    head = head.replace("{policy}", escape(policy)).replace("{digest}", escape(digest))
+    head = head.replace("/* style */", style)
     return head, tail.replace("/* script */", script)
 
 

@@ -652,10 +652,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OutputError: the folder is missing, not writable, or full.
     """
-    with renamed_when_done(path) as temporary, temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # a rename must not outlive the contents in a power cut
+    with renamed_when_done(path) as temporary:
+        temporary.write_bytes(data)
 
 
 @contextmanager
@@ -670,6 +668,9 @@ def renamed_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".fasa-{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
+        if temporary.is_file():
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # a rename must not outlive the contents in a power cut
         os.replace(temporary, target)
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fasa_cli.discovery import OUTPUT_SUFFIXES, RUN_FOLDER, Discovery, Source
 from fasa_cli.errors import OutputError
@@ -35,12 +35,27 @@ from fasa_cli.reporting import (
     write_lines,
 )
 from fasa_cli.results import Failure, ScanRecord, Skipped
+from fasa_cli.saved_run import REPORT_FILE
+from fasa_cli.signing import SUFFIX, is_signed_by
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows: two scans into one folder are not kept apart there
     fcntl = None  # type: ignore[assignment]
 
+_SIGNATURE = f"run.json{SUFFIX}"
+_FILES = (
+    "results.jsonl",
+    "results.csv",
+    "errors.jsonl",
+    "skipped.jsonl",
+    REPORT_FILE,
+    _SIGNATURE,
+    "run.json",
+)
 _OTHER_OUT = "choose another --out, or --overwrite to start anew"
 
 
@@ -52,12 +67,14 @@ def open_run(
     kinds: Iterable[str],
     overwrite: bool = False,
     add: bool = False,
+    key: Ed25519PrivateKey | None = None,
 ) -> Iterator[RunFolder]:
     """Hold `out` for one scan; a run of the same `identity` in it is continued.
 
     `identity` is what must be equal for that (weights, config), as plain JSON values; `kinds` are
     those of the outputs to come. What `out` holds already must be about the files of `discovery`,
     unless `add` keeps both. With `overwrite` an earlier run is deleted first, its outputs included.
+    `key` signs `run.json` once the scan is complete; a signed run is continued with it only.
 
     Raises:
         OutputError: not writable, in use, holding a different run, or files that are not fasa's.
@@ -76,7 +93,8 @@ def open_run(
         if overwrite:
             _delete_run(out)
         _refuse_other_run(out, identity)
-        run = RunFolder(out, discovery, add)
+        _refuse_other_signature(out, key)
+        run = RunFolder(out, discovery, add, key)
         try:
             yield run
         finally:
@@ -86,7 +104,13 @@ def open_run(
 class RunFolder:
     """An output folder that one scan holds. `previous` may be asked from any thread."""
 
-    def __init__(self, out: Path, discovery: Discovery, add: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        discovery: Discovery,
+        add: bool = False,
+        key: Ed25519PrivateKey | None = None,
+    ) -> None:
         """With `add` what the folder holds of other files than those of `discovery` is kept.
 
         Raises:
@@ -97,6 +121,7 @@ class RunFolder:
         self._description: dict[str, Any] = {}
         before = _read_run(out) or {}
         self._commands = list(before.get("commands", ()))
+        self._key = key
         with _as_output_error(self.folder):
             # The ends that the chain of records may have had when `run.json` was written.
             self._journal = _Journal(self.folder / "results.jsonl", before.get("chain", ()))
@@ -174,8 +199,13 @@ class RunFolder:
 
     def _write_run(self, ends: list[str]) -> None:
         values = {**self._description, "chain": ends}
-        text = json.dumps(values, indent=2, allow_nan=False) + "\n"
-        write_atomically(self.folder / "run.json", text.encode("ascii"))
+        data = (json.dumps(values, indent=2, allow_nan=False) + "\n").encode("ascii")
+        signature = self.folder / _SIGNATURE
+        with _as_output_error(signature):
+            signature.unlink(missing_ok=True)  # it is of what stood there before
+        write_atomically(self.folder / "run.json", data)
+        if self._key is not None and values.get("status") == "complete":
+            write_atomically(signature, self._key.sign(data))
 
     def write_skipped(self, skipped: Iterable[Skipped]) -> None:
         """Write `skipped.jsonl`, after those of other files that are kept."""
@@ -359,6 +389,24 @@ def _refuse_other_run(out: Path, identity: Mapping[str, Any]) -> None:
         raise OutputError(f"{out}: holds a scan with other settings ({shown}); {_OTHER_OUT}")
 
 
+def _refuse_other_signature(out: Path, key: Ed25519PrivateKey | None) -> None:
+    run = out / RUN_FOLDER / "run.json"
+    signature = out / RUN_FOLDER / _SIGNATURE
+    if not signature.exists():
+        return
+    if key is None:
+        raise OutputError(
+            f"{out}: holds a signed scan; --sign KEY signs it anew, or choose another --out"
+        )
+    with _as_output_error(run):
+        ours = is_signed_by(key.public_key(), run.read_bytes(), signature.read_bytes())
+    if not ours:
+        raise OutputError(
+            f"{signature}: is no signature of {run.name} with this key, so the scan does not "
+            f"resume on it; {_OTHER_OUT}"
+        )
+
+
 def _read_run(out: Path) -> dict[str, Any] | None:
     path = out / RUN_FOLDER / "run.json"
     try:
@@ -443,7 +491,7 @@ def _delete_run(out: Path) -> None:
             for line in lines:
                 with suppress(ValueError):
                     _delete_outputs(out, parse_record(line))
-        for name in ("results.jsonl", "results.csv", "errors.jsonl", "skipped.jsonl", "run.json"):
+        for name in _FILES:
             (folder / name).unlink(missing_ok=True)
 
 

@@ -28,6 +28,9 @@ from fasa_cli.reporting import (
     run_digest,
 )
 from fasa_cli.results import DecodedImage, Failure, ScanRecord, Skipped
+from fasa_cli.signing import signature_path
+
+REPORT_FILE = "report.json"  # in the run's folder: where its report was written last
 
 
 def is_saved_run(folder: Path) -> bool:
@@ -41,8 +44,9 @@ class SavedRun:
     `description` is `run.json`; `threshold` and `weights_sha256` are the scan's.
     """
 
-    def __init__(self, out: Path) -> None:
-        """
+    def __init__(self, out: Path, originals_at: Path | None = None) -> None:
+        """`originals_at` is a folder below which the photos lie now, as they lay below another.
+
         Raises:
             OutputError: the folder holds no scan, or one of another version.
         """
@@ -63,6 +67,7 @@ class SavedRun:
             )
         self.weights_sha256 = str(self.description.get("weights", {}).get("sha256"))
         self.out = out
+        self._originals_at = originals_at
         self._folder = out / RUN_FOLDER
 
     def count_records(self) -> int:
@@ -116,8 +121,8 @@ class SavedRun:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ImageError(
-                f"{record.path}: the scanned photo cannot be read ({reason}); "
-                "put it back where it was, or scan again"
+                f"{record.path}: the scanned photo cannot be read ({reason}); put it back where it "
+                "was, or name the folder of the photos with --originals-at"
             ) from error
 
     def digest(self) -> str:
@@ -151,11 +156,39 @@ class SavedRun:
         return Path(str(self.description.get("folder") or "."), path) if path else None
 
     def photo_path(self, record: ScanRecord) -> Path:
-        """Where a record's photo lies: as seen from where the scan was started, else from here."""
+        """Where a record's photo lies: as seen from where the scan was started, else from here.
+
+        Below `originals_at`, if given, under the end of its path that a file of its size has.
+        """
+        if self._originals_at is not None:
+            return self._moved_path(self._originals_at, record)
         for folder in self._folders:
             if os.path.lexists(there := Path(folder, record.path)):
                 return there
         return Path(record.path)
+
+    @staticmethod
+    def _moved_path(top: Path, record: ScanRecord) -> Path:
+        parts = [part for part in Path(record.path).parts if part != os.pardir]
+        tails = [Path(*parts[start:]) for start in range(len(parts))]
+        places = [top / tail for tail in (Path(record.name), *tails) if not tail.is_absolute()]
+        there = [place for place in places if place.is_file()]
+        same = (place for place in there if place.stat().st_size == record.bytes)
+        return next(same, there[0] if there else places[0])
+
+    def signed_description(self) -> tuple[bytes, bytes] | None:
+        """The bytes of `run.json` and of their signature; None where the scan is not signed.
+
+        Raises:
+            OutputError: one of them cannot be read.
+        """
+        path = self._folder / "run.json"
+        try:
+            return path.read_bytes(), signature_path(path).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
 
     @property
     def _folders(self) -> list[str]:

@@ -48,6 +48,8 @@ from fasa_cli.results import DecodedImage, Failure, Prediction, Region, ScanReco
 from fasa_cli.run_folder import RunFolder, open_run
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from fasa_cli.predictor import Predictor
     from fasa_cli.resuming import DeferredPredictor
 
@@ -125,12 +127,13 @@ def scan(
     options: ScanOptions,
     argv: Sequence[str] = (),
     report: Callable[[Outcome], None] = lambda outcome: None,
+    key: Ed25519PrivateKey | None = None,
 ) -> ScanSummary:
     """Analyse what was discovered, write outputs and the run folder, and go on where one stopped.
 
     `report` is called in the order of the inputs, once for each that was analysed (or had been)
     and each that failed. The first SIGINT or SIGTERM breaks the model off and lets what is analysed
-    be written; the summary's status is then "interrupted".
+    be written; the summary's status is then "interrupted". `key` signs what is complete.
 
     Raises:
         OutputError: the output folder cannot be used, or no longer be written.
@@ -148,7 +151,7 @@ def scan(
     }
     with (
         open_run(
-            options.out, identity, discovery, options.outputs, options.overwrite, options.add
+            options.out, identity, discovery, options.outputs, options.overwrite, options.add, key
         ) as run,
         _Interruption().handling_signals() as interruption,
     ):

@@ -28,6 +28,7 @@ FLOORS = {
     "evaluation_runs": 4,
     "custody": 4,
     "resuming": 4,
+    "bundle": 5,
     "predictor": 3,
     "predictions": 3,
     "model": 2,
@@ -47,6 +48,7 @@ FLOORS = {
     "rendering": 1,
     "reporting": 1,
     "checkpoint": 1,
+    "signing": 1,
     "published": 1,
     "tables": 1,
     "curves": 1,
@@ -66,6 +68,7 @@ NEIGHBOURS = {
     ("sweeps", "result_tables"),  # one way to say how many images a number rests on
     ("run_folder", "discovery"),  # where a run's folder lies is what discovery leaves out
     ("saved_run", "discovery"),  # the same
+    ("run_folder", "saved_run"),  # where the report of a run is noted
     ("diagnosis", "scanning"),  # a test scan is a part of the examination
     ("assets", "errors"),
     ("config", "errors"),

@@ -107,6 +107,12 @@ Precision = Annotated[
         help="bfloat16 is faster on GPUs and on CPUs with units for it; scores move by up to 0.04.",
     ),
 ]
+OriginalsAt = Annotated[
+    Path | None,
+    typer.Option(
+        "--originals-at", metavar="DIR", help="Where the photos lie now, if they were moved."
+    ),
+]
 Layout = Annotated[
     str | None,
     typer.Option(

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fasa_cli.commands.display import Progress, say
-from fasa_cli.commands.options import Device, EncoderWeights, Weights
+from fasa_cli.commands.options import Device, EncoderWeights, OriginalsAt, Weights
 from fasa_cli.commands.scan import EXIT_INCOMPLETE, EXIT_NO_IMAGE
 
 if TYPE_CHECKING:
     from fasa_cli.overlays import Job
     from fasa_cli.results import Failure
+
+
+# Suffixes with which --out names a picture, not a folder, but none that is written.
+_OTHER_FORMATS = frozenset(
+    (".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".apng")
+) | {".svg", ".pdf", ".eps", ".psd"}
 
 
 class Style(str, Enum):
@@ -74,6 +80,7 @@ def overlay(
     format: Annotated[
         Format, typer.Option("--format", help="Of the pictures in a folder.")
     ] = Format.png,
+    originals_at: OriginalsAt = None,
     weights: Weights = None,
     encoder_weights: EncoderWeights = None,
     device: Device = "auto",
@@ -86,10 +93,14 @@ def overlay(
     from fasa_cli.overlays import ENCODERS, Look, write_overlay
     from fasa_cli.saved_run import is_saved_run
 
+    if out.suffix.lower() in _OTHER_FORMATS and not out.is_dir():
+        raise typer.BadParameter(
+            f"{out}: pictures are .png, .jpg or .webp, not {out.suffix}; or name a folder"
+        )
     look = Look(style and style.value, alpha, colormap.value, scale_bar)
     saved = len(inputs) == 1 and is_saved_run(Path(inputs[0]))
     jobs, failures = (
-        _saved_jobs(inputs[0], threshold)
+        _saved_jobs(inputs[0], threshold, originals_at)
         if saved
         else _photo_jobs(inputs, out, threshold, weights, encoder_weights, device)
     )
@@ -110,11 +121,13 @@ def overlay(
     raise typer.Exit(EXIT_INCOMPLETE if failures else 0)
 
 
-def _saved_jobs(folder: str, threshold: float | None) -> tuple[list[Job], list[Failure]]:
+def _saved_jobs(
+    folder: str, threshold: float | None, originals_at: Path | None
+) -> tuple[list[Job], list[Failure]]:
     from fasa_cli.overlays import run_jobs
     from fasa_cli.saved_run import SavedRun
 
-    jobs = list(run_jobs(SavedRun(Path(folder)), threshold))
+    jobs = list(run_jobs(SavedRun(Path(folder), originals_at), threshold))
     if not jobs:
         say(f"{folder}: the scan has no result to draw")
         raise typer.Exit(EXIT_NO_IMAGE)

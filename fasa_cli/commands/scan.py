@@ -85,6 +85,12 @@ Add = Annotated[
     bool,
     typer.Option("--add", help="Keep an earlier scan of other files in DIR, and add to it."),
 ]
+Sign = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign", metavar="KEY", help="Sign the records with a private Ed25519 key (PEM, OpenSSH)."
+    ),
+]
 Top = Annotated[int, typer.Option(min=0, help="Show the N photos with the highest scores.")]
 _NAMED = 20  # photos that reach --fail-on; results.csv has them all
 
@@ -112,6 +118,7 @@ def scan(
     copy_move: CopyMove = True,
     network_map: NetworkMap = False,
     add: Add = False,
+    sign: Sign = None,
     top: Top = 10,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
@@ -140,6 +147,11 @@ def scan(
     from fasa_cli.results import Failure
     from fasa_cli.resuming import deferred_predictor
 
+    key = None
+    if sign is not None:
+        from fasa_cli.signing import read_private_key
+
+        key = read_private_key(sign)
     path = weights or shipped_weights()
     copies = None if copy_move else False
 
@@ -186,7 +198,7 @@ def scan(
             sys.stdout.flush()
 
     with Progress(len(found.sources) + len(found.failures), "images") as progress:
-        summary = scanning.scan(predictor, found, options, sys.argv, report)
+        summary = scanning.scan(predictor, found, options, sys.argv, report, key)
     ranking.show()
     reached.show()
     _show_summary(summary, out)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fasa_cli.commands.display import Progress, say
-from fasa_cli.commands.options import Device, EncoderWeights, Weights
+from fasa_cli.commands.options import Device, EncoderWeights, OriginalsAt, Weights
 
 if TYPE_CHECKING:
     from fasa_cli.custody import Verification
@@ -18,7 +18,12 @@ EXIT_NOT_AS_IT_WAS = 3
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that a scan wrote.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder that a scan wrote; or a bundle, packed or unpacked."
+        ),
+    ],
     rerun: Annotated[
         int, typer.Option("--rerun", min=0, metavar="N", help="Also analyse N photos again.")
     ] = 0,
@@ -26,22 +31,35 @@ def verify(
         float,
         typer.Option(min=0, max=1, help="By how much probabilities may differ with --rerun."),
     ] = 0.005,
+    originals_at: OriginalsAt = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC", help="Check signatures with this public Ed25519 key."),
+    ] = None,
     weights: Weights = None,
     encoder_weights: EncoderWeights = None,
     device: Device = "auto",
     json: Annotated[bool, typer.Option("--json", help="The findings as JSON Lines.")] = False,
 ) -> None:
-    """Hash a scan's inputs, outputs, weights and records again, and say what was checked.
+    """Hash the inputs, outputs, weights and records of a scan or bundle, and say what was checked.
 
     Exit codes: 0 all is as it was; 1 the scan cannot be read; 3 something is not.
     """
+    from fasa_cli.bundle import is_bundle, verify_bundle
     from fasa_cli.custody import verify as check
     from fasa_cli.reporting import json_line
     from fasa_cli.saved_run import SavedRun
+    from fasa_cli.signing import read_public_key
 
-    saved = SavedRun(run)
-    with Progress(saved.count_records(), "photos") as progress:
-        result = check(saved, weights, progress.advance)
+    public = read_public_key(key) if key else None
+    if bundled := is_bundle(run):
+        if rerun:
+            raise typer.BadParameter("--rerun needs the folder of the scan, not a bundle")
+        result, saved = verify_bundle(run, originals_at, weights, public)
+    else:
+        saved = SavedRun(run, originals_at)
+        with Progress(saved.count_records(), "photos") as progress:
+            result = check(saved, weights, progress.advance, public)
     checked, findings = dict(result.checked), list(result.findings)
     if rerun and not result.bad("weights"):
         again = _rerun(saved, rerun, tolerance, weights, encoder_weights, device)
@@ -54,7 +72,8 @@ def verify(
             typer.echo(json_line(vars(finding)), nl=False)
         else:
             say(f"{finding.kind}: {finding.path}: {finding.reason}")
-    _show(saved, checked, {name: sum(f.check == name for f in findings) for name in checked})
+    bad = {name: sum(finding.check == name for finding in findings) for name in checked}
+    _show(saved, checked, bad, bundled)
     raise typer.Exit(EXIT_NOT_AS_IT_WAS if findings or (rerun and "rerun" not in checked) else 0)
 
 
@@ -85,9 +104,11 @@ def _rerun(
         return rerun(saved, predictor, count, tolerance, progress.advance)
 
 
-def _show(saved: SavedRun, checked: dict[str, int], bad: dict[str, int]) -> None:
+def _show(saved: SavedRun, checked: dict[str, int], bad: dict[str, int], bundled: bool) -> None:
     what = {
-        "records": "the records against the run's digest",
+        "files": "files of the bundle against SHA256SUMS",
+        "signatures": "signatures with the key",
+        "records": "the records against their chain and the run's digest",
         "weights": "the weights file against its sha256",
         "inputs": "photos against their sha256",
         "outputs": "outputs against their sha256",
@@ -97,7 +118,13 @@ def _show(saved: SavedRun, checked: dict[str, int], bad: dict[str, int]) -> None
         if name in checked:
             state = f"{bad[name]} not as recorded" if bad[name] else "as recorded"
             say(f"checked {checked[name]}: {text}: {state}")
+    if "inputs" not in checked:
+        say("not checked: the photos, which are not in the bundle (--originals-at DIR)")
+    if "weights" not in checked:
+        say("not checked: the weights, which are not in the bundle (--weights FILE)")
     if "rerun" not in checked:
-        say("not checked: whether the model gives these results again (--rerun N)")
-    say("not checked: who ran the scan, and when")
+        cure = "only from the scan's own folder" if bundled else "--rerun N"
+        say(f"not checked: whether the model gives these results again ({cure})")
+    if "signatures" not in checked:
+        say("not checked: who ran the scan, and when (--key PUBLIC, where it is signed)")
     say(f"digest: {saved.description.get('digest')}")

@@ -127,3 +127,11 @@ def test_regions_of_no_scan() -> None:
     assert result.exit_code == 1
     assert "holds no scan" in result.stderr
     assert not Path("r.json").exists()
+
+
+@pytest.mark.parametrize("name", ["marked.gif", "marked.TIFF", "marked.pdf"])
+def test_2_a_picture_that_is_not_written_is_no_folder(name: str) -> None:
+    write_photo(Path("a.png"))
+    result = fasa("overlay", "a.png", "--out", name)
+    assert (result.exit_code, ".png" in result.stderr) == (2, True)
+    assert not Path(name).exists()

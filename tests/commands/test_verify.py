@@ -20,6 +20,7 @@ from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import save_model
 from fasa_cli.reporting import read_results
 from tests.conftest import write_photo
+from tests.test_bundle import keys
 
 
 @pytest.fixture(autouse=True)
@@ -89,10 +90,72 @@ def test_bundle_packs_and_does_not_replace(run: Path) -> None:
     assert zipfile.is_zipfile("masks.zip")
     assert fasa("bundle", "masks").exit_code == 2
     Path("masks/report.html").write_text("<p>")
+    result = fasa("bundle", "masks", "--overwrite")
+    assert (result.exit_code, "masks/report.html" in result.stderr) == (1, True)
+    assert fasa("report", "masks", "--out", "masks/report.html").exit_code == 0
     result = fasa("bundle", "masks", "--overwrite", "--originals")
     assert result.exit_code == 0
     with zipfile.ZipFile("masks.zip") as archive:
         assert {"originals/a.jpg", "report.html"} <= set(archive.namelist())
+
+
+def test_a_bundle_takes_the_report_that_scan_wrote_elsewhere(run: Path, tiny_weights: Path) -> None:
+    command = ("scan", "photos", "--weights", str(tiny_weights), "--device", "cpu", "--prob")
+    assert fasa(*command, "--report", "report.html").exit_code == 0
+    result = fasa("bundle", "masks")
+    assert (result.exit_code, "no report" in result.stderr) == (0, False)
+    with zipfile.ZipFile("masks.zip") as archive:
+        assert archive.read("report.html") == Path("report.html").read_bytes()
+
+
+def test_moved_photos_are_pointed_at(run: Path) -> None:
+    os.rename("photos", "disk2")
+    assert fasa("verify", "masks").exit_code == 3
+    assert fasa("bundle", "masks", "--originals").exit_code == 1
+    assert fasa("overlay", "masks", "--out", "pictures").exit_code == 3
+    for command in (
+        ("verify", "masks"),
+        ("bundle", "masks", "--originals"),
+        ("overlay", "masks", "--out", "pictures"),
+    ):
+        result = fasa(*command, "--originals-at", "disk2")
+        assert result.exit_code == 0, result.stderr
+    assert len(list(Path("pictures").iterdir())) == 2
+
+
+def test_a_bundle_is_verified_packed_unpacked_and_as_a_bag(run: Path) -> None:
+    assert fasa("bundle", "masks").exit_code == 0
+    assert fasa("bundle", "masks", "--bagit").exit_code == 0
+    with zipfile.ZipFile("masks.zip") as archive:
+        archive.extractall("unpacked")
+    for path in ("masks.zip", "unpacked", "masks.bag"):
+        result = fasa("verify", path)
+        assert result.exit_code == 0, result.stderr
+        assert "checked 4: outputs against their sha256: as recorded" in result.stderr
+        assert "not checked: the photos" in result.stderr
+        result = fasa("verify", path, "--originals-at", "photos")
+        assert "checked 2: photos against their sha256: as recorded" in result.stderr
+    Path("unpacked/outputs/a.jpg.mask.png").write_bytes(b"")
+    result = fasa("verify", "unpacked", "--json")
+    assert result.exit_code == 3
+    assert {json.loads(line)["kind"] for line in result.stdout.splitlines()} == {"changed"}
+
+
+def test_signed_scans_and_bundles_are_verified_with_the_public_key(
+    run: Path, tiny_weights: Path
+) -> None:
+    private, public = map(str, keys())
+    command = ("scan", "photos", "--weights", str(tiny_weights), "--device", "cpu", "--prob")
+    assert fasa(*command, "--sign", private).exit_code == 0
+    assert fasa("bundle", "masks", "--sign", private).exit_code == 0
+    for path in ("masks", "masks.zip"):
+        result = fasa("verify", path, "--key", public)
+        assert result.exit_code == 0, result.stderr
+        assert "signatures with the key: as recorded" in result.stderr
+        assert fasa("verify", path, "--key", str(keys("other")[1])).exit_code == 3
+    assert fasa(*command).exit_code == 1  # a signed scan is not changed without its key
+    assert fasa("scan", "photos", "--out", "new", "--sign", "gone.pem").exit_code == 2
+    assert not Path("new").exists()
 
 
 def test_another_precision_is_another_configuration_and_is_verified_in_it(
