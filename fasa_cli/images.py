@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from fasa_cli.errors import ImageError, OutputError
+from fasa_cli.imaging.jpeg_structure import END_OF_IMAGE, damage, is_whole_without_end
 from fasa_cli.results import DecodedImage
 
 MAX_PIXELS = 200_000_000
@@ -152,7 +153,8 @@ def decode_image(
     rules, of which those that may surprise leave a line in `warnings`:
 
     - Format: by content, one of `SUPPORTED_FORMATS`. MPO is JPEG.
-    - Damage: a file that ends before its picture does is refused; bytes after it are allowed.
+    - Damage: a file that ends before its picture does is refused; bytes after it are allowed. A
+      JPEG whose coded data are damaged and yet can be decoded leaves a warning.
     - Orientation: EXIF 1-8 applied; unreadable or other values are ignored.
     - Frames: the first of an animation or of several pages.
     - 8 bits: 16-bit grey is divided by 257 and rounded (12-bit grey likewise, by its own white);
@@ -176,6 +178,8 @@ def decode_image(
         stored_size = _stored_size(image)
         _check_size(stored_size, max_pixels, name)
         _refuse_camera_raw(image, name)
+        if file_format == "JPEG":
+            image = _checked_jpeg(image, data, notes)
         mode = image.mode
         pixels, orientation = _upright_pixels(image, notes)
         frames = _count_frames(image, notes)
@@ -275,14 +279,27 @@ def _check_complete(data: bytes, file_format: str) -> None:
     Pillow refuses most cut files because it runs out of bytes; these checks do not depend on how
     far it happens to read, and PNG checksums it does not look at while decoding.
     """
-    if file_format == "JPEG" and not _jpeg_reaches_end(data):
-        raise ValueError("it stops before its end-of-image marker")
     if file_format == "GIF" and not _gif_reaches_end(data):
         raise ValueError("it stops before its trailer")
     if file_format == "TIFF" and not _tiff_directory_fits(data):
         raise ValueError("it stops before the end of its first directory")
     if file_format == "PNG":
         _open(data, file_format).verify()  # every checksum, up to IEND
+
+
+def _checked_jpeg(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
+    """The image, of which `notes` say where its coded data are not whole; ValueError if cut off."""
+    if not _jpeg_reaches_end(data):
+        if not is_whole_without_end(data):
+            raise ValueError("it stops before its end-of-image marker")
+        notes.append("it has no end-of-image marker; its picture is whole")
+        return _open(data + END_OF_IMAGE, "JPEG")
+    if reason := damage(data):
+        notes.append(
+            f"its coded data are damaged, or other bytes follow them ({reason}); what is marked "
+            "may be the damage. Get a fresh copy"
+        )
+    return image
 
 
 def _jpeg_reaches_end(data: bytes) -> bool:

@@ -62,6 +62,7 @@ FLOORS = {
 }
 # Allowed on its own floor: what is left and what it may import there.
 NEIGHBOURS = {
+    ("images", "imaging"),  # decoding asks whether a JPEG's coded data are whole
     ("checkpoint", "images"),  # a checkpoint is written atomically, as images are
     ("evaluation_runs", "evaluation"),  # what is saved is what was measured
     ("tables", "reporting"),  # one way to write a line of CSV
