@@ -23,9 +23,9 @@ from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 
 from fasa_cli.errors import ImageError, OutputError
 from fasa_cli.imaging.jpeg_structure import END_OF_IMAGE, damage, is_whole_without_end
+from fasa_cli.imaging.limits import MAX_PIXELS, check_size, open_header
 from fasa_cli.results import DecodedImage
 
-MAX_PIXELS = 200_000_000
 HEAD_BYTES = 64  # as many as sniff_format looks at
 
 _SUFFIXES = {
@@ -41,11 +41,10 @@ SUPPORTED_FORMATS = tuple(_SUFFIXES)
 # Usual names of readable files, lower case; what a file is, sniff_format says.
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
 
-# decode_image holds its own limit, which callers can choose; Pillow's is one for the process.
-Image.MAX_IMAGE_PIXELS = None
-# What Pillow mutters while reading belongs into `DecodedImage.warnings` or nowhere. A filter set
-# once is safe with threads; warnings.catch_warnings() is not.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+# What Pillow mutters while reading belongs into `DecodedImage.warnings` or nowhere; its warnings of
+# large pictures stay as they are. A filter set once is safe with threads;
+# warnings.catch_warnings() is not.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # --- Formats by content ---------------------------------------------------------------------
@@ -173,10 +172,10 @@ def decode_image(
     notes: list[str] = []
     with _damage_named(name, file_format):
         _check_complete(data, file_format)
-        image = _open(data, file_format)
+        image = open_header(data, file_format)
         _check_tiff_extents(image, len(data))
         stored_size = _stored_size(image)
-        _check_size(stored_size, max_pixels, name)
+        check_size(stored_size, name, max_pixels)
         _refuse_camera_raw(image, name)
         if file_format == "JPEG":
             image = _checked_jpeg(image, data, notes)
@@ -196,13 +195,32 @@ def decode_image(
     )
 
 
+def declared_size(data: bytes) -> tuple[int, int]:
+    """(width, height) as an image file's header declares it; zeros where that cannot be told."""
+    try:
+        width, height = open_header(data, _supported_format(data, "")).size
+    except Exception:  # decode_image says what is wrong with it
+        return 0, 0
+    return max(width, 0), max(height, 0)
+
+
 def declared_pixels(data: bytes) -> int:
     """Width x height as an image file's header declares it; 0 where that cannot be told."""
-    try:
-        width, height = _open(data, _supported_format(data, "")).size
-    except Exception:  # decode_image says what is wrong with it
-        return 0
-    return max(width, 0) * max(height, 0)
+    width, height = declared_size(data)
+    return width * height
+
+
+def open_picture(data: bytes, name: str) -> Image.Image:
+    """An image file as Pillow has it, not decoded yet, its size checked.
+
+    Raises:
+        ImageError: not an image, of an unsupported format or a damaged header, or too many pixels.
+    """
+    file_format = _supported_format(data, name)
+    with _damage_named(name, file_format):
+        image = open_header(data, file_format)
+        check_size(_stored_size(image), name)
+    return image
 
 
 def _supported_format(data: bytes, name: str) -> str:
@@ -243,27 +261,11 @@ def _damage_named(name: str, file_format: str) -> Iterator[None]:
         ) from error
 
 
-def _open(data: bytes, file_format: str) -> Image.Image:
-    """Read the header; no pixel is decoded yet."""
-    return Image.open(io.BytesIO(data), formats=[file_format])
-
-
 def _stored_size(image: Image.Image) -> tuple[int, int]:
     """(width, height) before any rotation; Pillow's own `size` of a TIFF is already turned."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return image.tag_v2[_IMAGE_WIDTH], image.tag_v2[_IMAGE_LENGTH]
     return image.size
-
-
-def _check_size(size: tuple[int, int], max_pixels: int, name: str) -> None:
-    width, height = size
-    if width <= 0 or height <= 0:
-        raise ImageError(f"{name}: declares {width} x {height} pixels; get a fresh copy")
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{name}: declares {width} x {height} pixels, more than the limit of {max_pixels}; "
-            "if you trust the file, scale it down first or cut it into parts"
-        )
 
 
 # --- Completeness ---------------------------------------------------------------------------
@@ -284,7 +286,7 @@ def _check_complete(data: bytes, file_format: str) -> None:
     if file_format == "TIFF" and not _tiff_directory_fits(data):
         raise ValueError("it stops before the end of its first directory")
     if file_format == "PNG":
-        _open(data, file_format).verify()  # every checksum, up to IEND
+        open_header(data, file_format).verify()  # every checksum, up to IEND
 
 
 def _checked_jpeg(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
@@ -293,7 +295,7 @@ def _checked_jpeg(image: Image.Image, data: bytes, notes: list[str]) -> Image.Im
         if not is_whole_without_end(data):
             raise ValueError("it stops before its end-of-image marker")
         notes.append("it has no end-of-image marker; its picture is whole")
-        return _open(data + END_OF_IMAGE, "JPEG")
+        return open_header(data + END_OF_IMAGE, "JPEG")
     if reason := damage(data):
         notes.append(
             f"its coded data are damaged, or other bytes follow them ({reason}); what is marked "
@@ -458,6 +460,7 @@ def _count_frames(image: Image.Image, notes: list[str]) -> int:
 # --- Modes to RGB ---------------------------------------------------------------------------
 
 _ROWS = 256  # of a photo that are converted at a time
+_CROP_PIXELS = 16_000_000
 
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
@@ -477,9 +480,12 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
 def _rgb_array(image: Image.Image) -> np.ndarray:
     """The same as np.array, which would hold a large photo twice more on the way."""
     width, height = image.size
+    if width > _CROP_PIXELS:
+        return np.array(image)
     pixels = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _ROWS):
-        bottom = min(top + _ROWS, height)
+    rows = min(_ROWS, _CROP_PIXELS // width)  # Pillow has a limit for crops, too
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
         pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
     return pixels
 

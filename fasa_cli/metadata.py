@@ -5,13 +5,15 @@ All of it can be missing, edited or invented; it is shown, never judged by.
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
+
+from fasa_cli.images import HEAD_BYTES, sniff_format
+from fasa_cli.imaging.limits import open_header
 
 _LONGEST_TEXT = 200  # characters; a tag can hold megabytes
 
@@ -35,7 +37,7 @@ class PhotoMetadata:
 def read_metadata(data: bytes) -> PhotoMetadata:
     """Read an image file's metadata; damage in them is taken for absence."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_header(data, sniff_format(data[:HEAD_BYTES]) or "") as image:
             quality, standard = _jpeg_quality(getattr(image, "quantization", None) or {})
             exif = _exif(image)
             return PhotoMetadata(

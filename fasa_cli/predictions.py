@@ -13,19 +13,20 @@ suffix, and then without the leading folders, one after another:
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from fasa_cli.data.datasets import Sample
 from fasa_cli.discovery import OUTPUT_SUFFIXES, RUN_FOLDER
 from fasa_cli.errors import DatasetError, ImageError
-from fasa_cli.images import IMAGE_SUFFIXES
+from fasa_cli.images import IMAGE_SUFFIXES, open_picture
+from fasa_cli.imaging.limits import Arrays
 from fasa_cli.results import Prediction
 
 _ARRAYS = (".npy", ".npz")
@@ -94,16 +95,19 @@ class SavedPredictions:
                 f"{path}: would stand for both {self._asked[path]} and {sample.name}; put the "
                 "predictions into folders as the images are"
             )
-        probabilities, score = read_map(path)
         own = sample.image.shape[1::-1]
         size = size or own
+
+        def check(found: tuple[int, ...]) -> None:
+            if found not in (own, size):
+                protocol = "" if size == own else f" and the protocol {size[0]} x {size[1]}"
+                raise ImageError(
+                    f"{path}: is {' x '.join(map(str, found))} pixels but its image {own[0]} x "
+                    f"{own[1]}{protocol}; resize it"
+                )
+
+        probabilities, score = read_map(path, check)
         found = probabilities.shape[::-1]
-        if found not in (own, size):
-            protocol = "" if size == own else f" and the protocol {size[0]} x {size[1]}"
-            raise ImageError(
-                f"{path}: is {found[0]} x {found[1]} pixels but its image {own[0]} x {own[1]}"
-                f"{protocol}; resize it"
-            )
         self._binary += bool(((probabilities == 0) | (probabilities == 1)).all())
         self._highest = max(self._highest, float(probabilities.max()))
         if found != size:
@@ -123,24 +127,23 @@ class SavedPredictions:
         raise ImageError(f"{self.folder}: no prediction for {name}; expected, say, {stem}.png")
 
 
-def read_map(path: Path) -> tuple[np.ndarray, float | None]:
+def read_map(
+    path: Path, check: Callable[[tuple[int, ...]], None] = lambda size: None
+) -> tuple[np.ndarray, float | None]:
     """Read a mask or map as H x W float32 in [0, 1], and the image's score where it is given.
 
     8-bit values are divided by 255, 16-bit ones by 65535; floating point is taken as it is.
+    `check` is called with the (width, height) that the file declares, before it is decoded.
 
     Raises:
         ImageError: it cannot be read, is in colour, or has values outside [0, 1].
     """
     try:
-        values, score = _read_array(path) if path.suffix in _ARRAYS else (_read_picture(path), None)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        UnidentifiedImageError,
-        zipfile.BadZipFile,
-        Image.DecompressionBombError,
-    ) as error:
+        if path.suffix.lower() in _ARRAYS:
+            values, score = _read_array(path, check)
+        else:
+            values, score = _read_picture(path, check), None
+    except (OSError, ValueError, SyntaxError, KeyError, zipfile.BadZipFile) as error:
         raise ImageError(f"{path}: cannot be read as a mask or map ({error})") from error
     if values.ndim != 2 or values.size == 0:
         raise ImageError(f"{path}: a map has two dimensions, not the shape {values.shape}")
@@ -155,21 +158,28 @@ def read_map(path: Path) -> tuple[np.ndarray, float | None]:
     return values, score
 
 
-def _read_array(path: Path) -> tuple[np.ndarray, float | None]:
-    loaded = np.load(path, allow_pickle=False)
-    if path.suffix == ".npy":
-        return loaded.squeeze(), None
-    with loaded:
-        names = loaded.files
-        name = "map" if "map" in names else names[0] if len(names) == 1 else None
-        if name is None:
-            raise ValueError(f"no array `map`; it has {', '.join(names) or 'none'}")
-        score = float(loaded["score"]) if "score" in names else None
-        return loaded[name].squeeze(), score
+def _read_array(
+    path: Path, check: Callable[[tuple[int, ...]], None]
+) -> tuple[np.ndarray, float | None]:
+    arrays = Arrays(path)
+    names = arrays.names
+    name = "map" if "map" in names else names[0] if len(names) == 1 else None
+    if name is None:
+        raise ValueError(f"no array `map`; it has {', '.join(names) or 'none'}")
+    sides = tuple(side for side in arrays.shape(name) if side != 1)
+    if len(sides) == 2:  # what has another shape is refused by it
+        check(sides[::-1])
+    score = None
+    if "score" in names:
+        if math.prod(arrays.shape("score")) != 1:
+            raise ValueError("`score` is not one number")
+        score = float(arrays.read("score").reshape(()))
+    return arrays.read(name).squeeze(), score
 
 
-def _read_picture(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
+def _read_picture(path: Path, check: Callable[[tuple[int, ...]], None]) -> np.ndarray:
+    with open_picture(path.read_bytes(), str(path)) as picture:
+        check(picture.size)
         if picture.mode.startswith("I;16"):
             return np.asarray(picture).astype(np.uint16)
         if picture.mode == "I":  # 16 bits in 32

@@ -17,7 +17,7 @@ import numpy as np
 
 from fasa_cli.discovery import RUN_FOLDER
 from fasa_cli.errors import ImageError, OutputError
-from fasa_cli.images import decode_image
+from fasa_cli.images import declared_size, decode_image
 from fasa_cli.reporting import (
     READABLE_SCHEMAS,
     SCHEMA_VERSION,
@@ -236,8 +236,10 @@ class SavedRun:
             raise ImageError(f"{target}: cannot be read ({error.strerror}); scan again") from error
         if hashlib.sha256(data).hexdigest() != record.outputs_sha256.get(kind):
             raise ImageError(f"{target}: is not what the scan wrote; scan again")
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         width, height = record.display_size
+        pixels = None
+        if declared_size(data) == (width, height):
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None or pixels.shape != (height, width):
             raise ImageError(f"{target}: is no map of {width} x {height} pixels; scan again")
         return pixels

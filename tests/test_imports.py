@@ -70,6 +70,9 @@ NEIGHBOURS = {
     ("run_folder", "discovery"),  # where a run's folder lies is what discovery leaves out
     ("saved_run", "discovery"),  # the same
     ("run_folder", "saved_run"),  # where the report of a run is noted
+    ("images", "imaging"),  # one guard for every picture
+    ("metadata", "imaging"),
+    ("metadata", "images"),  # formats are told by content
     ("diagnosis", "scanning"),  # a test scan is a part of the examination
     ("assets", "errors"),
     ("config", "errors"),

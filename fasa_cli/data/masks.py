@@ -24,6 +24,7 @@ import numpy as np
 
 from fasa_cli.errors import DatasetError, ImageError
 from fasa_cli.images import read_image
+from fasa_cli.imaging.limits import Arrays
 
 Convention = Literal["bright", "nonzero", "dark", "green"]
 
@@ -80,8 +81,8 @@ def _edge_strength(mask: np.ndarray, edges: np.ndarray) -> float:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            array: np.ndarray = arrays[arrays.files[0]].squeeze()
+        arrays = Arrays(path)
+        array = arrays.read(arrays.names[0]).squeeze()
     except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
         raise ImageError(f"{path}: cannot be read as a mask ({error}); get a fresh copy") from error
     if array.ndim != 2:
