@@ -30,6 +30,12 @@ from fasa_cli.commands import (
     verify,
     weights,
 )
+from fasa_cli.commands._streams import (
+    StdoutError,
+    flush_stdout,
+    guard_streams,
+    silence_stdout,
+)
 from fasa_cli.commands.display import say
 from fasa_cli.errors import ConfigError, FasaError
 
@@ -41,7 +47,13 @@ EXIT_INTERRUPTED = 130
 class _Fasa(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            flush_stdout()
+            return result
+        except StdoutError as error:
+            silence_stdout()
+            say(f"error: {error}")
+            code = EXIT_FATAL
         except FasaError as error:
             say(f"error: {error}")
             code = EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FATAL
@@ -49,7 +61,7 @@ class _Fasa(TyperGroup):
             say("interrupted; run the same command again to resume")
             code = EXIT_INTERRUPTED
         except BrokenPipeError:  # whoever read our stdout has gone: nobody is left to tell
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence_stdout()
             code = EXIT_FATAL
         raise typer.Exit(code)
 
@@ -96,9 +108,20 @@ def _root(
 
 def main() -> None:
     """Run the command line; the entry point of `fasa` and `python -m fasa_cli`."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot spell must not stop us
-            stream.reconfigure(errors="backslashreplace")
+    guard_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # only `fasa weights pull` may use the network
-    app()
+    try:
+        app()
+    except StdoutError as error:  # --help and --version, into a full disk
+        silence_stdout()
+        say(f"error: {error}")
+        sys.exit(EXIT_FATAL)
+    except SystemExit:
+        try:
+            flush_stdout()
+        except StdoutError as error:
+            silence_stdout()
+            say(f"error: {error}")
+            sys.exit(EXIT_FATAL)
+        raise
