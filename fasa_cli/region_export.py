@@ -1,10 +1,11 @@
-"""Regions of a saved scan in formats that other tools read: COCO and GeoJSON."""
+"""Regions of a saved scan in formats that other tools read: COCO, GeoJSON and CSV."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from fasa_cli import __version__
 from fasa_cli.errors import OutputError
 from fasa_cli.regions import decode_rle, polygons
+from fasa_cli.reporting import csv_table
 from fasa_cli.results import Region, Rle, ScanRecord
 
 _NOTE = (
@@ -94,6 +96,26 @@ def geojson_lines(records: Iterable[ScanRecord], threshold: float) -> Iterator[s
             yield separator + _json(feature)
             separator = ",\n"
     yield "\n]}\n"
+
+
+def region_csv_lines(records: Iterable[ScanRecord], threshold: float) -> Iterator[str]:
+    """A header and a line per region: its photo, box and area in pixels, and scores; no shape."""
+    columns = ("image", "sha256", "region", "x", "y", "width", "height", "area")
+    yield ",".join((*columns, "mean_score", "peak_score", "threshold")) + "\n"
+    for record in records:
+        rows = (
+            {
+                **dict(
+                    zip(columns, (record.name, record.sha256, number, *region.box), strict=False)
+                ),
+                "area": region.area,
+                "mean_score": region.mean_score,
+                "peak_score": region.peak_score,
+                "threshold": threshold,
+            }
+            for number, region in enumerate(record.regions, start=1)
+        )
+        yield from islice(csv_table(rows), 1, None)  # without its header
 
 
 def region_mask(record: ScanRecord, region: Region) -> np.ndarray:

@@ -27,6 +27,8 @@ NOT_A_VERDICT = (
 
 _SECONDS_BETWEEN_LINES = 10.0
 _BAR = 10  # characters
+_WIDE = 100  # columns of a screen that has room for bars
+_FOUND = 16  # characters: "2 copy-move pairs," less a word
 _SHOWN_REGIONS = 10  # of one photo
 _WIDTH_ELSEWHERE = 180  # columns, where there is no terminal
 
@@ -124,16 +126,19 @@ class Ranking:
         if self._seen == 1:
             _show_photo(ranked[0], screen)
             return
+        has_bars = screen.width >= _WIDE
         table = Table()
-        table.add_column("score", no_wrap=True)
-        table.add_column("", no_wrap=True)
+        for heading in ("score", "")[: 1 + has_bars]:
+            table.add_column(heading, no_wrap=True)
         table.add_column("marked", justify="right", no_wrap=True)
-        table.add_column("found")
+        table.add_column("found", min_width=_FOUND, max_width=3 * _FOUND)
         table.add_column("photo", overflow="fold")
         for record in ranked:
+            score = [score_text(record.score_max), bar(record.score_max)][: 1 + has_bars]
             found = Text(", ".join(_findings(record)))
-            area, name = f"{record.area_fraction:.2%}", Text(printable(record.path))
-            table.add_row(score_text(record.score_max), bar(record.score_max), area, found, name)
+            table.add_row(
+                *score, f"{record.area_fraction:.2%}", found, Text(printable(record.name))
+            )
         screen.print(table)
         if self._seen > len(ranked):
             rest = (

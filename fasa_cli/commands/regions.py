@@ -20,27 +20,39 @@ class Format(str, Enum):
 
     coco = "coco"
     geojson = "geojson"
+    csv = "csv"
+
+
+_BY_SUFFIX = {".json": Format.coco, ".geojson": Format.geojson, ".csv": Format.csv}
 
 
 def regions(
     run: Annotated[Path, typer.Argument(metavar="SCAN_RUN", help="The folder of a scan.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="A .json or .geojson file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .json, .geojson or .csv file.")],
     format: Annotated[
         Format | None,
-        typer.Option("--format", show_default="geojson for .geojson, else coco", help="Format."),
+        typer.Option("--format", show_default="by the suffix; .json is coco", help="Format."),
     ] = None,
 ) -> None:
-    """Write the regions of a scan as COCO JSON (compressed RLE) or as GeoJSON-style polygons.
+    """Write the regions of a scan as COCO JSON (compressed RLE), GeoJSON-style polygons, or CSV.
 
-    Both have each region's area, box, mean and peak score, and keep its holes.
+    All have each region's area, box, mean and peak score; COCO and GeoJSON its shape, with holes.
     """
-    from fasa_cli.region_export import coco_lines, geojson_lines
+    from fasa_cli.region_export import coco_lines, geojson_lines, region_csv_lines
     from fasa_cli.reporting import write_lines
     from fasa_cli.saved_run import SavedRun
 
+    chosen = format or _BY_SUFFIX.get(out.suffix.lower())
+    if chosen is None:
+        raise typer.BadParameter(
+            f"{out}: ends in none of {', '.join(_BY_SUFFIX)}; rename it, or say the --format"
+        )
     saved = SavedRun(run)
-    chosen = format or (Format.geojson if out.suffix.lower() == ".geojson" else Format.coco)
-    lines = coco_lines if chosen is Format.coco else geojson_lines
+    lines = {
+        Format.coco: coco_lines,
+        Format.geojson: geojson_lines,
+        Format.csv: region_csv_lines,
+    }[chosen]
     listed = total = 0
 
     def counted() -> Iterator[ScanRecord]:

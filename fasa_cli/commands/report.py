@@ -20,6 +20,7 @@ from fasa_cli.commands.display import (
 )
 from fasa_cli.commands.html import check_report, write_report
 from fasa_cli.commands.options import Redact
+from fasa_cli.errors import OutputError
 from fasa_cli.text import printable
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 _SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".html": "html", ".htm": "html"}
 _SHOWN = 10  # failures; the record has them all
 _BINS = 10  # of scores
+_WHAT = "name a folder that fasa scan, evaluate or robustness wrote"
 
 
 def report(
@@ -85,6 +87,8 @@ def report(
     Measured and published figures are never mixed: each block says what it holds.
     """
     runs = runs or []
+    for run in runs:
+        _check_place(run)
     format = _format(format, out)
     chosen = metrics.split(",") if metrics else None
     if scans := [run for run in runs if _holds(run, "_fasa/run.json")]:
@@ -98,6 +102,19 @@ def report(
     else:
         tables = [_evaluation_table(runs, table, chosen, published)]
         _write_tables(tables, format, intervals, out)
+
+
+def _check_place(run: Path) -> None:
+    """
+    Raises:
+        OutputError: there is no folder, or none of what is reported on is in it or below it.
+    """
+    if not run.is_dir():
+        reason = "is a file, no folder of results" if run.exists() else "no such folder"
+        raise OutputError(f"{run}: {reason}; {_WHAT}")
+    names = ("_fasa/run.json", "robustness.json", "evaluation.json")
+    if not any(_holds(run, name) for name in names) and not any(run.rglob("evaluation.json")):
+        raise OutputError(f"{run}: holds no scan, no evaluation and no sweep; {_WHAT}")
 
 
 def _format(format: str | None, out: Path | None) -> str:

@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from fasa_cli.commands.display import say
+from fasa_cli.errors import CheckpointError, FasaError
+
+_SECONDS = 5.0  # that the host of the weights has to answer
 
 app = typer.Typer(help="Show weights, or fetch pretrained backbones.", no_args_is_help=True)
 
@@ -43,14 +46,46 @@ def pull() -> None:
     The only command that uses the network. Afterwards, offline:
     fasa train PHOTOS --set model.preset=paper --encoder-weights openai --side-weights timm
     """
+    _check_connection()
     os.environ["HF_HUB_OFFLINE"] = "0"  # before the libraries are imported: they read it once
 
     from fasa_cli.config import PAPER
     from fasa_cli.model.presets import build_encoder, build_side
 
-    say(f"fetching {PAPER.encoder.name} (openai) through open_clip; about 1.7 GB")
-    encoder = build_encoder(PAPER.encoder, "openai")
-    say(f"sha256 of its weights: {encoder.sha256()}")
-    say(f"fetching {PAPER.side.name} through timm; about 350 MB")
-    build_side(PAPER.side, 9, "timm")
-    say("done; use them with --encoder-weights openai --side-weights timm")
+    try:
+        say(f"fetching {PAPER.encoder.name} (openai) through open_clip; about 1.7 GB")
+        encoder = build_encoder(PAPER.encoder, "openai")
+        say(f"sha256 of its weights: {encoder.sha256()}")
+        say(f"fetching {PAPER.side.name} through timm; about 350 MB")
+        build_side(PAPER.side, 9, "timm")
+        say("done; use them with --encoder-weights openai --side-weights timm")
+    except FasaError:
+        raise
+    except Exception as error:  # open_clip, timm and what they use raise nearly anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(
+            f"the backbones were not fetched ({reason}); run fasa weights pull again"
+        ) from error
+
+
+def _check_connection() -> None:
+    """Ask once, and briefly: the libraries try again and again, and say so each time.
+
+    Raises:
+        CheckpointError: the host of the weights cannot be reached.
+    """
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        with urlopen(Request(host, method="HEAD"), timeout=_SECONDS):
+            return
+    except HTTPError:  # it answers, and that is all we ask
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise CheckpointError(
+            f"{host}: cannot be reached ({reason}), so nothing was fetched. Check the network, "
+            "HTTPS_PROXY or HF_ENDPOINT; preset compact needs no download"
+        ) from error

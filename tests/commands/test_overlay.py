@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -127,6 +128,34 @@ def test_regions_of_no_scan() -> None:
     assert result.exit_code == 1
     assert "holds no scan" in result.stderr
     assert not Path("r.json").exists()
+
+
+def test_regions_as_csv_and_no_other_suffix(tiny_weights: Path) -> None:
+    for seed, name in enumerate(("=a.png", "b.png")):
+        write_photo(Path("photos", name), seed)
+    model = ("--weights", str(tiny_weights), "--device", "cpu", "--threshold", "0.4")
+    assert fasa("scan", "photos", *model).exit_code == 0
+    records = Path("masks/_fasa/results.jsonl").read_text().splitlines()
+    regions = [
+        (record["name"], region)
+        for record in map(json.loads, records)
+        for region in record["regions"]
+    ]
+    assert regions
+    assert fasa("regions", "masks", "--out", "r.csv").exit_code == 0
+    with Path("r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(regions)
+    for row, (name, region) in zip(rows, regions, strict=True):
+        assert row["image"] == ("'" if name.startswith("=") else "") + name
+        box = [int(row[side]) for side in ("x", "y", "width", "height")]
+        assert (box, int(row["area"])) == (region["box"], region["area"])
+        assert float(row["peak_score"]) == region["peak_score"]
+    result = fasa("regions", "masks", "--out", "r.txt")
+    assert (result.exit_code, "r.txt" in result.stderr) == (2, True)
+    assert not Path("r.txt").exists()
+    assert fasa("regions", "masks", "--out", "r.txt", "--format", "coco").exit_code == 0
+    assert "annotations" in json.loads(Path("r.txt").read_text())
 
 
 @pytest.mark.parametrize("name", ["marked.gif", "marked.TIFF", "marked.pdf"])

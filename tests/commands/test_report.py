@@ -204,4 +204,12 @@ def test_2_usage(arguments: tuple[str, ...]) -> None:
 def test_1_nothing_to_report_on() -> None:
     Path("empty").mkdir()
     result = fasa_report("empty")
-    assert (result.exit_code, "empty: holds no evaluation" in result.stderr) == (1, True)
+    assert (result.exit_code, "empty: holds no scan" in result.stderr) == (1, True)
+
+
+def test_a_folder_that_is_not_there_is_named() -> None:
+    Path("file").write_text("text")
+    for name in ("nowhere", "file"):
+        result = fasa_report(name)
+        assert (result.exit_code, result.stderr.startswith(f"error: {name}: ")) == (1, True)
+        assert "fasa scan" in result.stderr

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 
 def fasa(*arguments, **changes):
@@ -37,7 +38,10 @@ def test_pulling_without_a_network_says_so(tmp_path):
     names = ("http_proxy", "https_proxy", "HTTPS_PROXY")
     nowhere = dict.fromkeys(names, "http://127.0.0.1:9")
     environment = {**os.environ, **nowhere, "HF_HOME": str(tmp_path), "no_proxy": ""}
+    start = time.monotonic()
     done = fasa("pull", env=environment)
+    assert time.monotonic() - start < 20  # the libraries' own attempts take a minute
     assert done.returncode == 1
-    assert "open_clip cannot load" in done.stderr
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: https://huggingface.co: ")
+    assert "HTTPS_PROXY" in line
