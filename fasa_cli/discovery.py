@@ -28,6 +28,9 @@ OUTPUT_SUFFIXES = {
     "mask": ".mask.png",
     "probabilities": ".prob.png",
     "network": ".network.png",
+    "copy_move": ".copy-move.png",
+    "network_mask": ".network-mask.png",
+    "copy_move_mask": ".copy-move-mask.png",
     "overlay": ".overlay.jpg",
 }
 GROUND_TRUTH_BESIDE = {"masks": "images", "gt": "tp"}  # as IMDL-BenCo and most data sets do

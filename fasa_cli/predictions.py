@@ -32,6 +32,7 @@ from fasa_cli.results import Prediction
 _ARRAYS = (".npy", ".npz")
 # What a name ends in, the preferred one first.
 _ENDINGS = (OUTPUT_SUFFIXES["probabilities"], OUTPUT_SUFFIXES["mask"])
+_OTHERS = tuple(set(OUTPUT_SUFFIXES.values()) - set(_ENDINGS))
 _COLOUR = 8  # grey levels; JPEG moves the channels of a grey picture apart by less
 
 
@@ -213,8 +214,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).parts
         hidden = any(part.startswith(".") or part == RUN_FOLDER for part in inside)
-        is_overlay = path.name.endswith(OUTPUT_SUFFIXES["overlay"])
-        if path.suffix.lower() in suffixes and path.is_file() and not hidden and not is_overlay:
+        is_other = path.name.endswith(_OTHERS)
+        if path.suffix.lower() in suffixes and path.is_file() and not hidden and not is_other:
             yield path
 
 

@@ -25,9 +25,15 @@ from fasa_cli.imaging.framing import find_frame
 from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa, image_score
 from fasa_cli.model.weights import build_model, speed_up
-from fasa_cli.postprocess.copy_move import LocatedPair, add_marks, copy_move_map, find_pairs
+from fasa_cli.postprocess.copy_move import (
+    LocatedPair,
+    add_marks,
+    copy_move_map,
+    find_pairs,
+    marks_of_pairs,
+)
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
-from fasa_cli.results import Frame, Prediction, WeightsInfo
+from fasa_cli.results import CopyMovePair, Frame, Prediction, WeightsInfo
 
 # Ours: a photo is analysed whole where memory allows (about 100 bytes a pixel), which holds for
 # the 12 megapixels of a phone; a larger one in tiles (model/tiling.py).
@@ -266,18 +272,21 @@ def _postprocessed(
     probabilities = network.copy()
     if config.minimum_prominence:
         apply_hysteresis(probabilities, config.minimum_prominence)
-    copy_move_score = 0.0
+    marks: np.ndarray | None = None
+    found: list[CopyMovePair] = []
     if pairs:
         marks = copy_move_map(network, pairs)
         add_marks(probabilities, marks)
-        copy_move_score = float(marks.max())
+        for (pair, _), (one, other) in zip(pairs, marks_of_pairs(network, pairs), strict=True):
+            found.append(replace(pair, marks=(round(one, 6), round(other, 6))))
     return replace(
         prediction,
         probabilities=probabilities,
         score=float(probabilities.max()),
         network=network,
-        copy_move_score=copy_move_score,
-        pairs=tuple(located.pair for located in pairs),
+        copy_move_score=0.0 if marks is None else float(marks.max()),
+        pairs=tuple(found),
+        copy_move=marks,
     )
 
 

@@ -103,7 +103,9 @@ def _parse_region(values: dict[str, Any]) -> Region:
 def _parse_pair(values: dict[str, Any]) -> CopyMovePair:
     first, second = (tuple(box) for box in values["boxes"])
     upper, lower = (tuple(row) for row in values["matrix"])
-    return CopyMovePair(**{**values, "boxes": (first, second), "matrix": (upper, lower)})
+    marks = values.get("marks") and tuple(values["marks"])
+    known = {"boxes": (first, second), "matrix": (upper, lower), "marks": marks}
+    return CopyMovePair(**{**values, **known})
 
 
 def read_results(path: Path) -> Iterator[ScanRecord]:
@@ -181,6 +183,7 @@ _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "probabilities": lambda record: record.outputs.get("probabilities", ""),
     "overlay": lambda record: record.outputs.get("overlay", ""),
     "network": lambda record: record.outputs.get("network", ""),
+    "copy_move": lambda record: record.outputs.get("copy_move", ""),
     "seconds": lambda record: record.seconds,
     "schema_version": lambda record: record.schema_version,
 }

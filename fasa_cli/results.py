@@ -71,12 +71,15 @@ class CopyMovePair:
     `boxes` are theirs as (x, y, width, height), and `matrix` (2 x 3, by rows) maps the first part
     onto the second, in pixels of the upright image. Which of the two came first, this cannot say.
     `probability` is that of a copy against a look-alike; `matches` counts matching key points.
+    `marks` are the probabilities with which the two regions are marked: the pair's, or less where
+    the network's map sets the other region apart.
     """
 
     boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
     matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
     probability: float
     matches: int
+    marks: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ class Prediction:
     its maximum (Eq. 9), kept for parity with the paper; `effective_size` is the (width, height) at
     which the model saw the image, whole or in that many `tiles`. `network` is the network's own
     map where postprocessing may have changed it (see `network_map`). `pairs` are the copy-move
-    pairs found, the most probable first, and `copy_move_score` is the highest probability that
-    their marks have. `frame` is where the photo lies in the picture, if that was looked for.
+    pairs found, the most probable first, `copy_move` is the map of their marks at the size at which
+    they were searched for (None without a pair), and `copy_move_score` its maximum. `frame` is
+    where the photo lies in the picture, if that was looked for.
     """
 
     probabilities: np.ndarray
@@ -99,6 +103,7 @@ class Prediction:
     copy_move_score: float = 0.0
     pairs: tuple[CopyMovePair, ...] = ()
     frame: Frame | None = None
+    copy_move: np.ndarray | None = None
 
     @property
     def network_map(self) -> np.ndarray:

@@ -41,6 +41,7 @@ from fasa_cli.images import (
     encode_probabilities,
 )
 from fasa_cli.metadata import PhotoMetadata, read_metadata
+from fasa_cli.postprocess.copy_move import at_full_size
 from fasa_cli.regions import find_regions, with_shapes
 from fasa_cli.rendering import overlay
 from fasa_cli.reporting import SCHEMA_VERSION, rounded_score
@@ -78,13 +79,16 @@ _R = TypeVar("_R")
 class ScanOptions:
     """Where to write and what; `threshold` is a probability, `batch` a number of images.
 
-    `add` keeps what the folder holds of other files.
+    `network` and `copy_move` are the maps of the network and of copy-move pairs, `masks_apart` the
+    masks of both. `add` keeps what the folder holds of other files.
     """
 
     out: Path
     threshold: float = 0.5
     probabilities: bool = False
     network: bool = False
+    copy_move: bool = False
+    masks_apart: bool = False
     overlay: bool = False
     batch: int = 1
     overwrite: bool = False
@@ -94,7 +98,16 @@ class ScanOptions:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The kinds of output that every image gets."""
-        return tuple(kind for kind in OUTPUT_SUFFIXES if kind == "mask" or getattr(self, kind))
+        wanted = {
+            "mask": True,
+            "probabilities": self.probabilities,
+            "network": self.network,
+            "copy_move": self.copy_move,
+            "network_mask": self.masks_apart,
+            "copy_move_mask": self.masks_apart,
+            "overlay": self.overlay,
+        }
+        return tuple(kind for kind in OUTPUT_SUFFIXES if wanted[kind])
 
 
 @dataclass(frozen=True)
@@ -354,10 +367,17 @@ class _Scan:
         threshold = self._options.threshold
         probabilities = item.prediction.probabilities
         mask = item.prediction.mask(threshold)
+
+        def copy_move_map() -> np.ndarray:
+            return at_full_size(item.prediction.copy_move, probabilities.shape)
+
         encoders: dict[str, Callable[[], bytes]] = {
             "mask": lambda: encode_mask(mask),
             "probabilities": lambda: encode_probabilities(probabilities),
             "network": lambda: encode_probabilities(item.prediction.network_map),
+            "copy_move": lambda: encode_probabilities(copy_move_map()),
+            "network_mask": lambda: encode_mask(item.prediction.network_map > threshold),
+            "copy_move_mask": lambda: encode_mask(copy_move_map() > threshold),
             "overlay": lambda: encode_jpeg(overlay(item.image.pixels, probabilities, threshold)),
         }
         regions = find_regions(probabilities, threshold)

@@ -136,15 +136,17 @@ class Ranking:
         for record in ranked:
             score = [score_text(record.score_max), bar(record.score_max)][: 1 + has_bars]
             found = Text(", ".join(_findings(record)))
-            table.add_row(
-                *score, f"{record.area_fraction:.2%}", found, Text(printable(record.name))
-            )
+            table.add_row(*score, _share(record.area_fraction), found, Text(printable(record.name)))
         screen.print(table)
         if self._seen > len(ranked):
             rest = (
                 f"The {len(ranked)} highest scores of {self._seen} photos; all are in results.csv."
             )
             screen.print(Text(rest), soft_wrap=not _is_screen(screen.file))
+
+
+def _share(share: float) -> str:
+    return "<0.01%" if 0 < share < 0.00005 else f"{share:.2%}"
 
 
 def _findings(record: ScanRecord) -> list[str]:
@@ -166,8 +168,15 @@ def _show_photo(record: ScanRecord, screen: Console) -> None:
 
     line(
         f"{record.path}: score {score_text(record.score_max)}, "
-        f"{record.area_fraction:.2%} of its pixels marked"
+        f"{_share(record.area_fraction)} of its pixels marked"
     )
+    if record.score_network is not None:
+        parts = [f"network {score_text(record.score_network)}"]
+        if record.copy_move:
+            parts.append(f"copy-move {score_text(record.score_copy_move or 0.0)}")
+        if record.lowered_fraction:
+            parts.append(f"hysteresis took away {_share(record.lowered_fraction)} of the pixels")
+        line(f"Apart: {', '.join(parts)}.")
     if record.regions:
         table = Table()
         for heading in ("region", "at x, y", "size", "pixels", "mean score", "highest"):

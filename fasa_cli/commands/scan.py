@@ -91,6 +91,15 @@ Sign = Annotated[
         "--sign", metavar="KEY", help="Sign the records with a private Ed25519 key (PEM, OpenSSH)."
     ),
 ]
+CopyMoveMap = Annotated[
+    bool, typer.Option("--copy-move-map", help="Also write the map of copy-move marks alone.")
+]
+MasksApart = Annotated[
+    bool,
+    typer.Option(
+        "--masks-apart", help="Also write the masks of the network and of copy-move, each alone."
+    ),
+]
 Top = Annotated[int, typer.Option(min=0, help="Show the N photos with the highest scores.")]
 _NAMED = 20  # photos that reach --fail-on; results.csv has them all
 
@@ -117,6 +126,8 @@ def scan(
     precision: Precision = "float32",
     copy_move: CopyMove = True,
     network_map: NetworkMap = False,
+    copy_move_map: CopyMoveMap = False,
+    masks_apart: MasksApart = False,
     add: Add = False,
     sign: Sign = None,
     top: Top = 10,
@@ -164,7 +175,17 @@ def scan(
 
     maps = probabilities or report_file is not None
     options = scanning.ScanOptions(
-        out, threshold, maps, network_map, overlay, 1, overwrite, deterministic, add
+        out,
+        threshold,
+        maps,
+        network_map,
+        copy_move_map,
+        masks_apart,
+        overlay,
+        1,
+        overwrite,
+        deterministic,
+        add,
     )
     deferred = (
         None

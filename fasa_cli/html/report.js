@@ -269,11 +269,21 @@ function openPhoto(index) {
   byId("photo-line").replaceChildren("Score ", make("b", {}, score(photo.score)), photo.region_count
     ? ` · ${share(photo.area)} of the picture marked, in ${counted(photo.region_count, "region", "regions")}`
     : ` · nothing marked above ${data.threshold}`);
+  showParts();
   showStage();
   showWarnings();
   showRegions();
   showCopies();
   showFile();
+}
+
+function showParts() {
+  const parts = [];
+  if (photo.score_network !== null) parts.push(`Network alone ${score(photo.score_network)}`);
+  if (photo.copies.length) parts.push(`copy-move marks alone ${score(photo.score_copy_move)}`);
+  if (photo.lowered) parts.push(`weak marks taken away by hysteresis on ${share(photo.lowered)} of the picture`);
+  showIf("parts", parts.length);
+  set("parts", parts.join(" · "));
 }
 
 function link(id, target) {

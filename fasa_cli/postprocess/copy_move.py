@@ -99,23 +99,49 @@ def find_pairs(image: np.ndarray, least: float = 0.5) -> list[LocatedPair]:
     return sorted(findings, key=lambda finding: -finding.pair.probability)
 
 
+def marks_of_pairs(
+    network: np.ndarray, findings: Sequence[LocatedPair]
+) -> list[tuple[float, float]]:
+    """With which probability each pair's first and second region are marked.
+
+    Both count alike, unless `network`, the H x W probabilities of the network, sets one apart: then
+    the other counts less. The network's map is only read.
+    """
+    height, width = findings[0].regions[0].shape
+    small = cv2.resize(network, (width, height), interpolation=cv2.INTER_AREA)
+    small = small.clip(1e-6, 1 - 1e-6)
+    logits = np.log(small / (1 - small))
+    marks = []
+    for pair, regions in findings:
+        first, second = (float(logits[region].mean()) for region in regions)
+        shares = (
+            min(1.0, 2 / (1 + float(np.exp(-_LEANING * ahead))))
+            for ahead in (first - second, second - first)
+        )
+        one, other = (pair.probability * share for share in shares)
+        marks.append((one, other))
+    return marks
+
+
 def copy_move_map(network: np.ndarray, findings: Sequence[LocatedPair]) -> np.ndarray:
     """H x W float32: the probability of the pair that a pixel belongs to, 0 outside all pairs.
 
     Both regions of a pair count alike, unless `network`, the H x W probabilities of the network,
     sets one apart: then the other counts less. The network's map is only read.
     """
-    height, width = findings[0].regions[0].shape
-    marks = np.zeros((height, width), np.float32)
-    small = cv2.resize(network, (width, height), interpolation=cv2.INTER_AREA)
-    small = small.clip(1e-6, 1 - 1e-6)
-    logits = np.log(small / (1 - small))
-    for pair, regions in findings:
-        first, second = (float(logits[region].mean()) for region in regions)
-        for region, ahead in zip(regions, (first - second, second - first), strict=True):
-            share = min(1.0, 2 / (1 + float(np.exp(-_LEANING * ahead))))
-            np.maximum(marks, pair.probability * share * region, out=marks)
+    marks = np.zeros(findings[0].regions[0].shape, np.float32)
+    for (_, regions), values in zip(findings, marks_of_pairs(network, findings), strict=True):
+        for region, value in zip(regions, values, strict=True):
+            np.maximum(marks, value * region, out=marks)
     return marks
+
+
+def at_full_size(marks: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """A copy-move map (None: of no pair) as H x W float32 of the photo's own size."""
+    full = np.zeros(shape, np.float32)
+    if marks is not None:
+        add_marks(full, marks)
+    return full
 
 
 def add_marks(probabilities: np.ndarray, marks: np.ndarray) -> None:

@@ -12,11 +12,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 import fasa_cli
 from fasa_cli.app import app
+from fasa_cli.config import TINY, PostprocessConfig
+from fasa_cli.model.fasa import Fasa
+from fasa_cli.model.weights import save_model
 from fasa_cli.predictor import Predictor
 from tests.conftest import write_photo
 
@@ -339,6 +345,42 @@ def test_extra_outputs(fasa_scan) -> None:
         "a.jpg.overlay.jpg",
         "a.jpg.prob.png",
     ]
+
+
+def test_maps_and_masks_of_network_and_copy_move_apart(tiny_weights: Path) -> None:
+    """A noisy photo with a part of it twice, searched although these weights do not ask for it."""
+    torch.manual_seed(0)
+    model = Fasa(TINY).eval()
+    save_model(model, Path("looking.safetensors"), postprocess=PostprocessConfig(copy_move=True))
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    pixels = cv2.normalize(cv2.GaussianBlur(pixels, (0, 0), 1.2), None, 0, 255, cv2.NORM_MINMAX)
+    pixels[110:190, 190:280] = pixels[10:90, 20:110]
+    Path("photos").mkdir()
+    cv2.imwrite("photos/twice.png", pixels)
+    cv2.imwrite("photos/once.png", pixels[:110])
+    command = ["scan", "photos", "--weights", "looking.safetensors", "--device", "cpu", "--prob"]
+    apart = ["--network-map", "--copy-move-map", "--masks-apart"]
+    result = CliRunner().invoke(app, [*command, *apart])
+    assert result.exit_code == 0, result.stderr
+    assert "copy-move pair" in result.stderr
+
+    def read(name: str, suffix: str) -> np.ndarray:
+        return cv2.imread(f"masks/{name}.png.{suffix}.png", cv2.IMREAD_UNCHANGED)
+
+    for record in lines():
+        name = Path(record["name"]).stem
+        network, marks, final = (read(name, kind) for kind in ("network", "copy-move", "prob"))
+        assert network.max() / 65535 == pytest.approx(record["score_network"], abs=1e-5)
+        assert marks.max() / 65535 == pytest.approx(record["score_copy_move"], abs=1e-5)
+        assert np.array_equal(final, np.maximum(network, marks))
+        assert np.array_equal(read(name, "network-mask") > 0, network / 65535 > 0.5)
+        assert np.array_equal(read(name, "copy-move-mask") > 0, marks / 65535 > 0.5)
+    scores = {record["name"]: record["score_copy_move"] for record in lines()}
+    assert scores["once.png"] == 0
+    assert scores["twice.png"] > 0.5
+    (pair,) = lines()[1]["copy_move"]
+    assert max(pair["marks"]) == pytest.approx(scores["twice.png"], abs=1e-5)
+    assert CliRunner().invoke(app, ["verify", "masks"]).exit_code == 0
 
 
 # --- The report -----------------------------------------------------------------------------
