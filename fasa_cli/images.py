@@ -122,6 +122,20 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> De
 Photo = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 
+def open_image(path: str | os.PathLike[str]) -> Image.Image | None:
+    """A file as Pillow stores it, alpha and palette included, within the limit of pixels; None
+    where only `read_image` can tell what is wrong with it."""
+    try:
+        data = Path(path).read_bytes()
+        if not 0 < declared_pixels(data) <= MAX_PIXELS:
+            return None
+        image = open_header(data, sniff_format(data[:HEAD_BYTES]) or "")
+        image.load()
+    except Exception:  # Pillow's plugins raise nearly anything; read_image says it in words
+        return None
+    return image
+
+
 def as_pixels(photo: Photo) -> np.ndarray:
     """A file's path or bytes, a Pillow image, or an array -> upright H x W x 3 uint8 RGB.
 

@@ -274,7 +274,12 @@ def recognise(root: Path) -> str | None:
 
 
 def _first(root: Path, names: Iterable[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
+    exact = next((root / name for name in names if (root / name).is_dir()), None)
+    if exact is not None or not root.is_dir():
+        return exact
+    # On disks that tell cases apart, Images and Masks are images and masks all the same.
+    children = {path.name.lower(): path for path in root.iterdir() if path.is_dir()}
+    return next((children[name.lower()] for name in names if name.lower() in children), None)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -2,14 +2,19 @@
 
 What marks a pixel as manipulated differs from data set to data set:
 
-    bright   the mean of the channels is above 127, as in IMDL-BenCo; a mask of small values only
-             (0 and 1, say) is refused, for it would silently mean "authentic"
+    bright   the highest channel is above 127 (grey masks: as in IMDL-BenCo; coloured ones: red
+             on black, say); a mask of small values only (0 and 1, say) is refused, for it would
+             silently mean "authentic", and so is one in several bright colours
     nonzero  any value above 0, as CAT-Net reads its sets; above 127 in a lossy file, where
              compression leaves small values around every edge
     dark     the mean of the channels is at most 127 (NIST16 draws in black on white)
     green    more green than red: Columbia's edge masks paint the parts from one camera red and
              those pasted in from another green, each in a bright tone near the seam (255) and a
              darker one elsewhere (200)
+
+A mask can lie in the alpha channel: where opacity varies, what is opaque is marked if all of it is
+bright (white paint on nothing) or all of it dark, or if it shows a picture (a cut-out). Where its
+colour and opacity contradict each other, a mask is refused. None is ever laid over a background.
 """
 
 from __future__ import annotations
@@ -23,13 +28,15 @@ import cv2
 import numpy as np
 
 from fasa_cli.errors import DatasetError, ImageError
-from fasa_cli.images import read_image
+from fasa_cli.images import open_image, read_image
 from fasa_cli.imaging.limits import Arrays
 
 Convention = Literal["bright", "nonzero", "dark", "green"]
 
 MASK_SUFFIXES = frozenset({".npz"})  # beside those of images
 _HALF = 127
+_COLOURED = 64  # grey levels between the channels of a pixel that is no grey
+_SHADES = 16  # of one channel; with more, what is opaque is a picture and no paint
 
 
 def read_mask(path: Path, convention: Convention = "bright") -> np.ndarray:
@@ -41,6 +48,9 @@ def read_mask(path: Path, convention: Convention = "bright") -> np.ndarray:
     """
     if path.suffix.lower() == ".npz":
         return _read_array(path) > 0
+    opaque = _by_opacity(path)
+    if opaque is not None:
+        return opaque
     decoded = read_image(path)
     if convention == "nonzero" and decoded.format == "JPEG":
         convention = "bright"
@@ -51,11 +61,17 @@ def mark(pixels: np.ndarray, convention: Convention, name: str) -> np.ndarray:
     """H x W x 3 uint8 RGB -> H x W bool by `convention`; `name` is what messages call the mask.
 
     Raises:
-        DatasetError: the mask is to be bright where manipulated, but no value is above 127.
+        DatasetError: the mask is to be bright where manipulated, but no value is above 127, or it
+            is bright in several colours.
     """
     if convention == "bright" and 0 < pixels.max() <= _HALF:
         raise DatasetError(
             f"{name}: a mask is 0 and 255, but its highest value is {pixels.max()}; scale it"
+        )
+    if convention == "bright" and _bright_colours(pixels) > 1:
+        raise DatasetError(
+            f"{name}: a mask is black and white, but this one has several bright colours; name the "
+            "data set's --layout, or save it in black and white"
         )
     return _RULES[convention](pixels)
 
@@ -91,7 +107,41 @@ def _read_array(path: Path) -> np.ndarray:
 
 
 def _bright(pixels: np.ndarray) -> np.ndarray:
-    return pixels.sum(axis=2, dtype=np.uint16) > 3 * _HALF
+    return pixels.max(axis=2) > _HALF
+
+
+def _bright_colours(pixels: np.ndarray) -> int:
+    """How many of grey, red, green and blue (and their mixtures) bright pixels have."""
+    bright = pixels[_bright(pixels)]
+    spread = bright.max(axis=1).astype(np.int16) - bright.min(axis=1)
+    coloured = bright[spread > _COLOURED]
+    kinds = set(np.unique((coloured > _HALF) @ np.array([1, 2, 4])).tolist())
+    return len(kinds) + bool((spread <= _COLOURED).any())
+
+
+def _by_opacity(path: Path) -> np.ndarray | None:
+    """H x W bool where a mask lies in the alpha channel; None where it does not.
+
+    Raises:
+        DatasetError: nothing is opaque, or colour and opacity contradict each other.
+    """
+    image = open_image(path)
+    if image is None or not (image.mode.endswith(("A", "a")) or "transparency" in image.info):
+        return None
+    pixels = np.asarray(image.convert("RGBA"))
+    opaque = pixels[..., 3] > _HALF
+    if opaque.all():
+        return None
+    if not opaque.any():
+        raise DatasetError(f"{path}: the mask is transparent everywhere; save it without alpha")
+    colours = pixels[opaque][:, :3]
+    bright = colours.max(axis=1) > _HALF
+    if bright.all() or not bright.any() or len(np.unique(colours[:, 1])) > _SHADES:
+        return opaque
+    raise DatasetError(
+        f"{path}: the mask's colours and its transparency say different things; save it in black "
+        "and white, without alpha"
+    )
 
 
 _RULES: dict[Convention, Callable[[np.ndarray], np.ndarray]] = {

@@ -8,8 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from fasa_cli.data.checking import fingerprint
+from fasa_cli.data.masks import read_mask
 from fasa_cli.errors import DatasetError, ImageError
-from fasa_cli.images import IMAGE_SUFFIXES, read_image
+from fasa_cli.images import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    SUPPORTED_FORMATS,
+    read_image,
+    sniff_format,
+)
 
 
 class PhotoPool:
@@ -30,16 +37,21 @@ class PhotoPool:
         if masks is not None and not masks.is_dir():
             raise DatasetError(f"{masks}: no such folder; give the object masks' folder")
         self.folder = photos
-        self.photos = sorted(
-            path for path in photos.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
-        )
+        self.left_out: list[str] = []
+        self.photos = [path for path in sorted(photos.rglob("*")) if self._is_photo(path)]
         if not self.photos:
-            raise DatasetError(f"{photos}: no photo in this folder or below it")
+            more = f" ({'; '.join(self.left_out[:3])})" if self.left_out else ""
+            raise DatasetError(f"{photos}: no photo in this folder or below it{more}")
         self.masks: dict[int, Path] = {}
         if masks is not None:
+            found = {
+                (path.parent, path.stem): path
+                for path in sorted(masks.rglob("*"))
+                if path.suffix.lower() in IMAGE_SUFFIXES
+            }
             for index, path in enumerate(self.photos):
-                mask = masks / path.relative_to(photos).with_suffix(".png")
-                if mask.is_file():
+                place = masks / path.relative_to(photos)
+                if mask := found.get((place.parent, place.stem)):
                     self.masks[index] = mask
             if not self.masks:
                 raise DatasetError(
@@ -62,19 +74,23 @@ class PhotoPool:
         return self._read(self.photos[index])
 
     def object_mask(self, index: int) -> np.ndarray:
-        """H x W bool, True on the photo's main object.
+        """H x W bool, True on the photo's main object; read as ground truth is (masks.py).
 
         Raises:
-            DatasetError: the mask has another size than its photo.
+            DatasetError: the mask has another size than its photo, or cannot be told.
         """
-        mask = self._read(self.masks[index])[..., 0]
+        path = self.masks[index]
+        mask = self._cache.get(path)
+        if mask is None:
+            mask = read_mask(path)
+            self._keep(path, mask)
         photo = self.photo(index)
         if mask.shape != photo.shape[:2]:
             raise DatasetError(
                 f"{self.masks[index]}: the mask is {mask.shape[1]} x {mask.shape[0]}, its photo "
                 f"{photo.shape[1]} x {photo.shape[0]}"
             )
-        return mask > 127
+        return mask
 
     def check(self) -> list[str]:
         """Decode everything once, filling the cache; returns what cannot be read, and drops it.
@@ -82,7 +98,7 @@ class PhotoPool:
         Raises:
             DatasetError: nothing can be read, or a mask does not fit its photo.
         """
-        problems: list[str] = []
+        problems = list(self.left_out)
         readable: list[Path] = []
         masks: dict[int, Path] = {}
         digest = hashlib.sha256()
@@ -102,12 +118,33 @@ class PhotoPool:
         self.sha256 = digest.hexdigest()
         return problems
 
+    def _is_photo(self, path: Path) -> bool:
+        """By content, as a scan does; what claims to be a photo and is none is noted."""
+        if not path.is_file():
+            return False
+        try:
+            with path.open("rb") as file:
+                file_format = sniff_format(file.read(HEAD_BYTES))
+        except OSError as error:
+            self.left_out.append(f"{path}: cannot be read ({error.strerror})")
+            return False
+        if file_format in SUPPORTED_FORMATS:
+            return True
+        if file_format is not None:
+            self.left_out.append(f"{path}: {file_format} is not supported; convert it to PNG")
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            self.left_out.append(f"{path}: is no image, whatever its name says")
+        return False
+
     def _read(self, path: Path) -> np.ndarray:
         cached = self._cache.get(path)
         if cached is not None:
             return cached
         pixels = read_image(path).pixels
+        self._keep(path, pixels)
+        return pixels
+
+    def _keep(self, path: Path, pixels: np.ndarray) -> None:
         if pixels.nbytes <= self._left:
             self._left -= pixels.nbytes
             self._cache[path] = pixels
-        return pixels

@@ -69,3 +69,82 @@ def test_a_mask_on_its_side_is_turned_to_where_the_picture_changes(turn, how) ->
     mask, done = turn_to_fit(np.ascontiguousarray(turn(truth)), image)
     assert done == how
     np.testing.assert_array_equal(mask, truth)
+
+
+def painted(tmp_path: Path, colour: tuple[int, ...], ground: tuple[int, ...], mode: str) -> Path:
+    """A mask whose square (5/32 x 1) is painted on a ground."""
+    picture = Image.new(mode, (32, 32), ground)
+    picture.paste(colour, (3, 5, 13, 21))
+    picture.save(tmp_path / "m.png")
+    return tmp_path / "m.png"
+
+
+SQUARE = 10 * 16 / 32**2
+
+
+@pytest.mark.parametrize(
+    ("colour", "ground", "mode"),
+    [
+        ((255, 0, 0), (0, 0, 0), "RGB"),  # as labelme paints
+        ((0, 0, 255), (0, 0, 0), "RGB"),
+        ((255, 255, 255, 255), (255, 255, 255, 0), "RGBA"),  # white paint on nothing
+        ((255, 255, 255, 255), (0, 0, 0, 0), "RGBA"),
+        ((0, 0, 0, 255), (0, 0, 0, 0), "RGBA"),
+        ((255, 255), (0, 0), "LA"),
+        ((255, 255, 255, 255), (0, 0, 0, 255), "RGBA"),  # opaque everywhere
+    ],
+    ids=str,
+)
+def test_paint_of_any_colour_and_in_alpha_marks_what_was_painted(
+    tmp_path: Path, colour, ground, mode
+) -> None:
+    mask = read_mask(painted(tmp_path, colour, ground, mode))
+    assert mask.mean() == pytest.approx(SQUARE)
+    assert mask[10, 10]
+
+
+def test_a_cut_out_marks_what_is_opaque(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+    pixels[..., 3] = 0
+    pixels[5:21, 3:13, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "cut.png")
+    assert read_mask(tmp_path / "cut.png").mean() == pytest.approx(SQUARE)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 16])
+def test_any_bit_depth(tmp_path: Path, bits: int) -> None:
+    truth = np.zeros((32, 32), bool)
+    truth[5:21, 3:13] = True
+    array = truth if bits == 1 else truth.astype(f"uint{bits}") * (2**bits - 1)
+    Image.fromarray(array).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), truth)
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+    picture = Image.new("P", (32, 32), 1)
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.paste(0, (3, 5, 13, 21))
+    picture.save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").mean() == pytest.approx(SQUARE)
+
+
+@pytest.mark.parametrize(
+    ("colour", "ground", "mode"),
+    [
+        ((0, 255, 0), (255, 0, 0), "RGB"),  # which of the two is meant
+        ((9, 9, 9, 0), (0, 0, 0, 0), "RGBA"),  # nothing can be seen
+    ],
+    ids=["two colours", "transparent"],
+)
+def test_what_cannot_be_told_is_refused_by_name(tmp_path: Path, colour, ground, mode) -> None:
+    with pytest.raises(DatasetError, match=r"m\.png"):
+        read_mask(painted(tmp_path, colour, ground, mode))
+
+
+def test_colour_and_opacity_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    path = painted(tmp_path, (255, 255, 255, 255), (0, 0, 0, 255), "RGBA")
+    with Image.open(path) as picture:
+        picture.putpixel((0, 0), (0, 0, 0, 0))
+        picture.save(path)
+    with pytest.raises(DatasetError, match=r"m\.png"):
+        read_mask(path)

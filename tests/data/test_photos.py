@@ -1,5 +1,7 @@
 """The pool of authentic photos."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,3 +74,37 @@ def test_nothing_readable_is_an_error(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no photo")
     with pytest.raises(DatasetError, match=r"a\.jpg"):
         PhotoPool(tmp_path).check()
+
+
+def test_photos_are_told_by_content_and_what_is_left_out_is_named(tmp_path: Path) -> None:
+    write_photo(tmp_path / "a.png")
+    (tmp_path / "no_suffix").write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "b.jpg_large").write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "c.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    (tmp_path / "d.jpg").write_bytes(b"no picture at all")
+    (tmp_path / "notes.txt").write_text("not meant as a photo")
+    pool = PhotoPool(tmp_path)
+    assert [path.name for path in pool.photos] == ["a.png", "b.jpg_large", "no_suffix"]
+    problems = pool.check()
+    assert len(problems) == 2
+    assert "c.heic" in problems[0]
+    assert "d.jpg" in problems[1]
+
+
+@pytest.mark.parametrize("suffix", [".PNG", ".jpg", ".bmp"])
+def test_object_masks_are_found_with_any_suffix(tmp_path: Path, suffix: str) -> None:
+    write_photo(tmp_path / "photos/a.jpg")
+    mask = Image.new("L", (40, 32))
+    mask.paste(255, (8, 8, 24, 24))
+    (tmp_path / "masks").mkdir()
+    mask.save(tmp_path / f"masks/a{suffix}")
+    pool = PhotoPool(tmp_path / "photos", tmp_path / "masks")
+    assert pool.object_mask(0).mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_object_masks_of_zeros_and_ones_are_refused_by_name(tmp_path: Path) -> None:
+    write_photo(tmp_path / "photos/a.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.eye(32, 40, dtype=np.uint8)).save(tmp_path / "masks/a.png")
+    with pytest.raises(DatasetError, match=r"masks/a\.png"):
+        PhotoPool(tmp_path / "photos", tmp_path / "masks").check()
