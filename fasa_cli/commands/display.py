@@ -27,10 +27,24 @@ NOT_A_VERDICT = (
 
 _SECONDS_BETWEEN_LINES = 10.0
 _BAR = 10  # characters
+_SLOW = 1.2  # times as long in bfloat16 as in float32: worth a warning
 _WIDE = 100  # columns of a screen that has room for bars
 _FOUND = 16  # characters: "2 copy-move pairs," less a word
 _SHOWN_REGIONS = 10  # of one photo
 _WIDTH_ELSEWHERE = 180  # columns, where there is no terminal
+
+
+def warn_of_slow_bfloat16(precision: str, device: str) -> None:
+    """Say so where a CPU is slower in bfloat16 than in float32."""
+    if precision != "bfloat16" or device != "cpu":
+        return
+    from fasa_cli.environment import bfloat16_slowdown
+
+    if (factor := bfloat16_slowdown()) > _SLOW:
+        say(
+            f"warning: this processor takes {factor:.1f} times as long in bfloat16 as in float32; "
+            "leave the precision at float32"
+        )
 
 
 def say(text: str) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fasa_cli.commands.display import NOT_A_VERDICT, Progress, Ranking, by_kind, printable, say
+from fasa_cli.commands.display import (
+    NOT_A_VERDICT,
+    Progress,
+    Ranking,
+    by_kind,
+    printable,
+    say,
+    warn_of_slow_bfloat16,
+)
 from fasa_cli.commands.html import check_report, write_report
 from fasa_cli.commands.options import (
     Device,
@@ -171,7 +179,9 @@ def scan(
 
         if deterministic:
             be_deterministic()
-        return Predictor.from_checkpoint(path, device, encoder_weights, precision, copies)
+        predictor = Predictor.from_checkpoint(path, device, encoder_weights, precision, copies)
+        warn_of_slow_bfloat16(precision, predictor.device.type)
+        return predictor
 
     maps = probabilities or report_file is not None
     options = scanning.ScanOptions(

@@ -10,7 +10,7 @@ import typer
 
 from fasa_cli.commands import options
 from fasa_cli.commands.display import Progress as Counter
-from fasa_cli.commands.display import say
+from fasa_cli.commands.display import say, warn_of_slow_bfloat16
 
 if TYPE_CHECKING:
     from fasa_cli.config import FasaConfig
@@ -86,6 +86,11 @@ def train(
         str | None,
         typer.Option(metavar="NAME", help="baseline, dct, psa, sfsa or full (Table 4)."),
     ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="training.epochs")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="training.batch, per step")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", min=0.0, help="training.learning_rate")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder; an unfinished run goes on.")] = Path(
         "runs/train"
     ),
@@ -111,7 +116,14 @@ def train(
     from fasa_cli.training.processes import joined
     from fasa_cli.training.trainer import Trainer
 
-    changes = [*(overrides or ()), *([f"model.variant={variant}"] if variant else ())]
+    named = {
+        "model.variant": variant,
+        "training.epochs": epochs,
+        "training.batch": batch,
+        "training.learning_rate": learning_rate,
+    }
+    changes = [*(overrides or ())]
+    changes += [f"{key}={value}" for key, value in named.items() if value is not None]
     if photos is None and not data:
         photos, changes = _examples(), [*DEMONSTRATION, *changes]
     resolved = resolve(recipe, config, changes)
@@ -143,6 +155,8 @@ def train(
             tensorboard,
         )
         model = trainer.config.model
+        if processes.is_first:
+            warn_of_slow_bfloat16(resolved.training.precision, processes.device.type)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         tell(
             f"{model.preset}, variant {model.variant}, {parameters:,} parameters; "

@@ -112,3 +112,16 @@ def test_mistakes_name_the_cure(fasa, tmp_path, arguments, code, message):
     assert done.exit_code == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_epochs_batch_and_rate_are_plain_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_photo(tmp_path / "photos/a.png", size=(64, 64))
+    small = ["--set", "model.preset=tiny", "--set", "data.crop=32", "--set", "data.workers=0"]
+    small += ["--set", "training.samples_per_epoch=4"]
+    command = ["train", "photos", "--epochs", "1", "--batch", "2", "--lr", "0.003", *small]
+    result = CliRunner().invoke(app, [*command, "--out", "run", "--device", "cpu"])
+    assert result.exit_code == 0, result.stderr
+    text = (tmp_path / "run/config.yaml").read_text()
+    for line in ("epochs: 1", "batch: 2", "learning_rate: 0.003"):
+        assert line in text
