@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -263,31 +264,38 @@ def canonical_json(values: Any) -> bytes:
     return text.encode("ascii")
 
 
-def run_digest(
-    description: Mapping[str, Any],
-    records: Iterable[ScanRecord],
-    failures: Iterable[Failure],
-    skipped: Iterable[Skipped],
-) -> str:
+def run_digest(description: Mapping[str, Any], folder: Path) -> str:
     """sha256 over what a run found and with what, in canonical JSON without clock or paths.
 
     Of `description` (run.json) the schema, the weights' hash and the configuration count; of a
-    record all but its path and time; of what failed or was skipped the kind. The order does not
-    count: the same photos, weights and settings give the same digest wherever they lie.
+    record in `folder` all but its path and time; of what failed or was skipped the kind. The order
+    does not count: the same photos, weights and settings give the same digest wherever they lie.
+    Lines count as they are written, so that another version of fasa has the same digest of them.
+
+    Raises:
+        OutputError: a file of records is missing or damaged.
     """
     lines = [
         {"schema_version": description["schema_version"], "config": description["config"]},
         {"weights": description["weights"]["sha256"]},
     ]
     hashes = [hashlib.sha256(canonical_json(line)).hexdigest() for line in lines]
-    hashes += [_content_hash(item, ("path", "reason")) for item in failures]
-    hashes += [_content_hash(item, ("path", "reason")) for item in skipped]
-    hashes += [_content_hash(record, ("path", "seconds")) for record in records]
+    for name, without in _NOT_IN_DIGEST.items():
+        hashes += _read_lines(folder / name, partial(_content_hash, without=without))
     return hashlib.sha256("\n".join(sorted(hashes)).encode("ascii")).hexdigest()
 
 
-def _content_hash(item: ScanRecord | Failure | Skipped, without: Iterable[str]) -> str:
-    values = asdict(item)
+_NOT_IN_DIGEST = {
+    "results.jsonl": ("path", "seconds", "chain"),
+    "errors.jsonl": ("path", "reason"),
+    "skipped.jsonl": ("path", "reason"),
+}
+
+
+def _content_hash(line: bytes, without: Iterable[str]) -> str:
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError("not a record")
     for key in without:
-        del values[key]
+        values.pop(key, None)
     return hashlib.sha256(canonical_json(values)).hexdigest()

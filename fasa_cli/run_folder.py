@@ -226,12 +226,7 @@ class RunFolder:
 
     def digest(self, description: Mapping[str, Any]) -> str:
         """The run's digest (see reporting.run_digest), once it is put in order."""
-        return run_digest(
-            description,
-            read_results(self.folder / "results.jsonl"),
-            read_failures(self.folder / "errors.jsonl"),
-            read_skipped(self.folder / "skipped.jsonl"),
-        )
+        return run_digest(description, self.folder)
 
     def close(self) -> None:
         self._journal.close()

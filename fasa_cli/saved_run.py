@@ -131,7 +131,7 @@ class SavedRun:
         Raises:
             OutputError: one of them is missing or damaged.
         """
-        return run_digest(self.description, self.records(), self.failures(), self.skipped())
+        return run_digest(self.description, self._folder)
 
     def broken_chain(self) -> str | None:
         """Where the records are not as the scan wrote them; None: nowhere, or it kept no chain.

@@ -13,6 +13,7 @@ import pytest
 from fasa_cli.bundle import bundle
 from fasa_cli.custody import rerun, verify
 from fasa_cli.errors import CheckpointError, OutputError
+from fasa_cli.reporting import CHAIN_START, canonical_json
 from fasa_cli.saved_run import SavedRun
 from tests.conftest import RedPredictor, scan_red, write_photo
 
@@ -201,3 +202,29 @@ def test_moved_paths_stay_below_the_folder() -> None:
     edit_record(run.out, name="../../a.png", path="../photos/a.png")
     there = SavedRun(run.out, Path("photos"))
     assert there.photo_path(next(iter(there.records()))) == Path("photos/a.png")
+
+
+def test_records_of_another_version_of_fasa_are_intact() -> None:
+    """Fields that came later, or are not known yet, do not make a scan look changed."""
+    out = scanned().out
+    path, run = out / "_fasa" / "results.jsonl", out / "_fasa" / "run.json"
+    before, hashes, forged = CHAIN_START, [], []
+    for line in path.read_text().splitlines():
+        values = json.loads(line)
+        for key in ("chain", "not_made", "lowered_fraction"):
+            del values[key]
+        canonical = canonical_json(values)
+        before = hashlib.sha256(before.encode() + canonical).hexdigest()
+        forged.append(json.dumps({**values, "chain": before}) + "\n")
+        content = {key: values[key] for key in values if key not in ("path", "seconds")}
+        hashes.append(hashlib.sha256(canonical_json(content)).hexdigest())
+    path.write_text("".join(forged))
+    about = json.loads(run.read_text())
+    head = {"schema_version": about["schema_version"], "config": about["config"]}
+    for part in (head, {"weights": about["weights"]["sha256"]}):
+        hashes.append(hashlib.sha256(canonical_json(part)).hexdigest())
+    digest = hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
+    edit_run(out, digest=digest, chain=[before])
+    assert found(SavedRun(out)) == []
+    edit_record(out, format="JPEG")
+    assert found(SavedRun(out))

@@ -30,6 +30,7 @@ _BAR = 10  # characters
 _SLOW = 1.2  # times as long in bfloat16 as in float32: worth a warning
 _WIDE = 100  # columns of a screen that has room for bars
 _FOUND = 16  # characters: "2 copy-move pairs," less a word
+_NOTABLE = 1e-4  # of a photo's pixels, marks of which hysteresis took away
 _SHOWN_REGIONS = 10  # of one photo
 _WIDTH_ELSEWHERE = 180  # columns, where there is no terminal
 
@@ -53,13 +54,13 @@ def say(text: str) -> None:
 
 
 def _for_screen(text: str) -> str:
-    if not _is_screen(sys.stderr):
+    if not is_screen(sys.stderr):
         return text
     width = shutil.get_terminal_size().columns
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-def _is_screen(stream: IO[str]) -> bool:
+def is_screen(stream: IO[str]) -> bool:
     """Whether lines end somewhere: in a terminal, or where COLUMNS says so."""
     return stream.isatty() or "COLUMNS" in os.environ
 
@@ -156,7 +157,7 @@ class Ranking:
             rest = (
                 f"The {len(ranked)} highest scores of {self._seen} photos; all are in results.csv."
             )
-            screen.print(Text(rest), soft_wrap=not _is_screen(screen.file))
+            screen.print(Text(rest), soft_wrap=not is_screen(screen.file))
 
 
 def _share(share: float) -> str:
@@ -168,6 +169,8 @@ def _findings(record: ScanRecord) -> list[str]:
     pairs = len(record.copy_move)
     found = [counted(record.region_count, "region")] if record.region_count else []
     found += [counted(pairs, "copy-move pair")] if pairs else []
+    if (record.lowered_fraction or 0) >= _NOTABLE:
+        found.append(f"weak marks lowered on {_share(record.lowered_fraction or 0)}")
     found = found or ["nothing"]
     return [*found, *([counted(len(record.warnings), "warning")] if record.warnings else [])]
 
@@ -178,7 +181,7 @@ def _show_photo(record: ScanRecord, screen: Console) -> None:
     from rich.text import Text
 
     def line(text: str) -> None:
-        screen.print(Text(printable(text)), soft_wrap=not _is_screen(screen.file))
+        screen.print(Text(printable(text)), soft_wrap=not is_screen(screen.file))
 
     line(
         f"{record.path}: score {score_text(record.score_max)}, "
@@ -234,7 +237,7 @@ def console(stderr: bool = True) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if _is_screen(stream) else _WIDTH_ELSEWHERE
+    width = None if is_screen(stream) else _WIDTH_ELSEWHERE
     return Console(stderr=stderr, width=width, highlight=False)
 
 
@@ -246,7 +249,7 @@ def show_tables(tables: Sequence[Table], console: Console, intervals: bool = Tru
         _show_table(table, console, intervals)
         if number == len(tables) or tables[number].notes != table.notes:
             for note in table.all_notes():
-                console.print(Text(printable(note)), soft_wrap=not _is_screen(console.file))
+                console.print(Text(printable(note)), soft_wrap=not is_screen(console.file))
 
 
 def _show_table(table: Table, console: Console, intervals: bool) -> None:

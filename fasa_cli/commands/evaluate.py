@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fasa_cli.commands.display import Progress, console, say
+from fasa_cli.commands.display import Progress, console, is_screen, say
 from fasa_cli.commands.options import (
     Device,
     EncoderWeights,
@@ -152,7 +152,7 @@ def _show(run: EvaluationRun) -> None:
             str(over.get(metric.split("_")[0], scores.images - scores.manipulated)),
         )
     screen = console()
-    screen.print(Text(printable(title)), soft_wrap=True)
+    screen.print(Text(printable(title)), soft_wrap=not is_screen(screen.file))
     screen.print(table)
     say(INTERVALS)
     for note in run.notes:

@@ -15,6 +15,7 @@ from fasa_cli.commands.display import (
     bar,
     by_kind,
     console,
+    is_screen,
     say,
     show_tables,
 )
@@ -221,7 +222,7 @@ def _show_scan(run: SavedRun, top: int) -> None:
         f"{skipped.total()} skipped{by_kind(skipped)}",
     ]
     if about["status"] != "complete":
-        lines.append("the scan did not end; the same command goes on with it")
+        lines.append("the scan did not end; the same command resumes it")
     for line in lines:
         _line(screen, line)
     _line(screen, "\nImages by score:")
@@ -243,4 +244,5 @@ def _show_scan(run: SavedRun, top: int) -> None:
 def _line(screen: Console, text: str) -> None:
     from rich.text import Text
 
-    screen.print(Text("\n".join(map(printable, text.split("\n")))), soft_wrap=True)
+    shown = Text("\n".join(map(printable, text.split("\n"))))
+    screen.print(shown, soft_wrap=not is_screen(screen.file))
