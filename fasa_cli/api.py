@@ -44,10 +44,12 @@ def scan(
     overlay: bool = False,
     probabilities: bool = False,
     overwrite: bool = False,
+    add: bool = False,
 ) -> ScanSummary:
     """Analyse files and folders as `fasa scan` does: masks and records go into the folder `out`.
 
-    A scan that was cut off resumes. Found = analysed + failed + skipped.
+    A scan that was cut off resumes; `add` keeps one of other files and adds to it. Found =
+    analysed + failed + skipped.
 
     Raises:
         OutputError: `out` holds another scan, is in use, or cannot be written.
@@ -61,5 +63,6 @@ def scan(
         probabilities=probabilities,
         overlay=overlay,
         overwrite=overwrite,
+        add=add,
     )
     return run_scan(model or load_model(), found, options, ["fasa_cli.scan"])

@@ -114,6 +114,8 @@ def _show(saved: SavedRun, checked: dict[str, int], bad: dict[str, int], bundled
         "outputs": "outputs against their sha256",
         "rerun": "photos analysed again",
     }
+    if "chain" not in saved.description:  # scanned before records were chained
+        what["records"] = "the records against the run's digest"
     for name, text in what.items():
         if name in checked:
             state = f"{bad[name]} not as recorded" if bad[name] else "as recorded"
