@@ -219,6 +219,8 @@ class RunFolder:
         are kept after them; returns how many there are.
         """
         # A scan that is cut off in between leaves records of the old order or of the new one.
+        with _as_output_error(self.folder):
+            os.fsync(self._errors.fileno())
         kept = self._journal.rewrite(names, lambda old, new: self._write_run([old, new]))
         results = read_results(self.folder / "results.jsonl")
         write_lines(self.folder / "results.csv", csv_lines(results))

@@ -82,6 +82,8 @@ CopyMove = Annotated[
         help="Search for duplicated regions (copy-move), where the weights ask for it.",
     ),
 ]
+# What --no-copy-move was called before 0.2.
+Copies = Annotated[bool, typer.Option("--copies/--no-copies", hidden=True)]
 NetworkMap = Annotated[
     bool,
     typer.Option(
@@ -133,6 +135,7 @@ def scan(
     deterministic: Deterministic = False,
     precision: Precision = "float32",
     copy_move: CopyMove = True,
+    copies: Copies = True,
     network_map: NetworkMap = False,
     copy_move_map: CopyMoveMap = False,
     masks_apart: MasksApart = False,
@@ -172,14 +175,14 @@ def scan(
 
         key = read_private_key(sign)
     path = weights or shipped_weights()
-    copies = None if copy_move else False
+    search = None if copy_move and copies else False
 
     def load() -> Predictor:
         from fasa_cli.predictor import Predictor, be_deterministic
 
         if deterministic:
             be_deterministic()
-        predictor = Predictor.from_checkpoint(path, device, encoder_weights, precision, copies)
+        predictor = Predictor.from_checkpoint(path, device, encoder_weights, precision, search)
         warn_of_slow_bfloat16(precision, predictor.device.type)
         return predictor
 
@@ -200,7 +203,7 @@ def scan(
     deferred = (
         None
         if overwrite
-        else deferred_predictor(out, found, options.outputs, path, precision, copies, load)
+        else deferred_predictor(out, found, options.outputs, path, precision, search, load)
     )
     predictor = deferred or load()
     # With --deterministic one at a time: answers may depend on their neighbours in the last bit.

@@ -381,6 +381,9 @@ def test_maps_and_masks_of_network_and_copy_move_apart(tiny_weights: Path) -> No
     (pair,) = lines()[1]["copy_move"]
     assert max(pair["marks"]) == pytest.approx(scores["twice.png"], abs=1e-5)
     assert CliRunner().invoke(app, ["verify", "masks"]).exit_code == 0
+    for option in ("--no-copy-move", "--no-copies"):  # the second as it was called before
+        assert CliRunner().invoke(app, [*command, option, "--out", option]).exit_code == 0
+        assert not any(record["copy_move"] for record in lines(out=option))
 
 
 # --- The report -----------------------------------------------------------------------------
