@@ -6,12 +6,13 @@ Starting is fast because command modules import nothing heavy; they do so when t
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from fasa_cli import __version__
 from fasa_cli.commands import (
@@ -39,6 +40,7 @@ from fasa_cli.commands._streams import (
 from fasa_cli.commands.display import say
 from fasa_cli.errors import ConfigError, FasaError
 
+_COLUMNS_FOR_RICH = 110
 EXIT_FATAL = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -66,6 +68,15 @@ class _Fasa(TyperGroup):
         raise typer.Exit(code)
 
 
+class _Command(TyperCommand):
+    """Its help stays legible on a narrow screen, where rich's columns break and cut words."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if shutil.get_terminal_size().columns < _COLUMNS_FOR_RICH:
+            self.rich_markup_mode = None
+        super().format_help(ctx, formatter)
+
+
 app = typer.Typer(
     cls=_Fasa,
     no_args_is_help=True,
@@ -88,6 +99,11 @@ app.command("synth", rich_help_panel=_RESEARCH)(synth.synth)
 app.add_typer(data.app, name="data", rich_help_panel=_RESEARCH)
 app.command("doctor", rich_help_panel=_OWN)(doctor.doctor)
 app.add_typer(weights.app, name="weights", rich_help_panel=_OWN)
+
+
+for _typer in (app, data.app, weights.app):
+    for _info in _typer.registered_commands:
+        _info.cls = _Command
 
 
 def _show_version(wanted: bool) -> None:

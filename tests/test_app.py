@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -107,3 +108,26 @@ def test_ranges() -> None:
 def test_bad_ranges_say_the_form(text: str) -> None:
     with pytest.raises(typer.BadParameter, match=r"write|larger step"):
         parse_range(text, 1)
+
+
+def command_lines() -> list[list[str]]:
+    lines = []
+    groups: list[tuple[list[str], Any]] = [([], typer.main.get_command(app))]
+    while groups:
+        path, command = groups.pop()
+        lines.append(path)
+        below = getattr(command, "commands", {})
+        groups += [([*path, name], each) for name, each in below.items()]
+    return lines
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_help_is_legible(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """No word is cut and no line is wider than the screen."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert len(command_lines()) > 15
+    for path in command_lines():
+        shown = CliRunner().invoke(app, [*path, "--help"]).stdout
+        assert "Usage" in shown, path
+        assert "…" not in shown, path
+        assert max(map(len, shown.splitlines())) <= width, path

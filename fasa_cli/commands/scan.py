@@ -72,7 +72,7 @@ FailOn = Annotated[
 ]
 Deterministic = Annotated[
     bool,
-    typer.Option("--deterministic", help="The same bits from the same machine; slower, batch 1."),
+    typer.Option("--deterministic", help="Bit-reproducible on the same machine; slower, batch 1."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete an earlier scan in DIR.")]
 CopyMove = Annotated[
