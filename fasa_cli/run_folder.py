@@ -35,7 +35,7 @@ from fasa_cli.reporting import (
     write_lines,
 )
 from fasa_cli.results import Failure, ScanRecord, Skipped
-from fasa_cli.saved_run import REPORT_FILE
+from fasa_cli.saved_run import REPORT_FILE, folders_of
 from fasa_cli.signing import SUFFIX, is_signed_by
 
 if TYPE_CHECKING:
@@ -126,11 +126,12 @@ class RunFolder:
             # The ends that the chain of records may have had when `run.json` was written.
             self._journal = _Journal(self.folder / "results.jsonl", before.get("chain", ()))
             self._add = add
-            others = _Others(self, discovery, str(before.get("folder") or "."))
+            others = _Others(self, discovery, folders_of(before))
             if not add:
                 others.refuse()
             self._names = others.names
-            self.kept_failures, self.kept_skipped = others.failures, others.skipped
+            self.kept_failures = others.failures if add else []
+            self.kept_skipped = others.skipped if add else []
             errors = self.folder / "errors.jsonl"
             write_lines(errors, map(json_line, self.kept_failures))
             # Not buffered: what a full disk refused must not come back when the file is closed.
@@ -424,33 +425,36 @@ class _Others:
     """What a folder holds of files that a scan into it does not cover.
 
     A record is covered by an image of its name that is the same file, or whose file has moved;
-    failures and skipped files by their path, or by being gone.
+    failures and skipped files by their path. Paths are seen from where any command was started.
     """
 
-    def __init__(self, run: RunFolder, discovery: Discovery, started_in: str) -> None:
+    def __init__(self, run: RunFolder, discovery: Discovery, folders: Iterable[str]) -> None:
         self._out = run.out
-        paths = {source.name: os.path.abspath(source.path) for source in discovery.sources}
+        self._folders = list(folders)
+        own = {source.name: os.path.abspath(source.path) for source in discovery.sources}
         met = {os.path.abspath(failure.path) for failure in discovery.failures}
         met |= {os.path.abspath(skipped.path) for skipped in discovery.skipped}
-        met |= set(paths.values())
+        met |= set(own.values())
         self.names: dict[str, str] = {}  # of images on record, by absolute path
         self.records: list[str] = []  # paths
         for record in run._journal.all():
-            path = os.path.abspath(os.path.join(started_in, record.path))
-            self.names[path] = record.name
-            own = paths.get(record.name)
-            if own is None or (own != path and os.path.lexists(path)):
+            places = self._places(record.path)
+            there = [place for place in places if os.path.lexists(place)]
+            self.names |= dict.fromkeys(there, record.name)
+            mine = own.get(record.name)
+            if mine is None or (there and mine not in places):
                 self.records.append(record.path)
-
-        def is_other(path: str) -> bool:
-            there = os.path.abspath(os.path.join(started_in, path))
-            return there not in met and os.path.lexists(there)
-
         errors, skipped_file = run.folder / "errors.jsonl", run.folder / "skipped.jsonl"
         failures = read_failures(errors) if errors.exists() else ()
         skipped_before = read_skipped(skipped_file) if skipped_file.exists() else ()
-        self.failures = [failure for failure in failures if is_other(failure.path)]
-        self.skipped = [skipped for skipped in skipped_before if is_other(skipped.path)]
+        self.failures = [one for one in failures if met.isdisjoint(self._places(one.path))]
+        self.skipped = [one for one in skipped_before if met.isdisjoint(self._places(one.path))]
+
+    def _places(self, path: str) -> list[str]:
+        return [os.path.abspath(os.path.join(folder, path)) for folder in self._folders]
+
+    def _is_there(self, path: str) -> bool:
+        return any(map(os.path.lexists, self._places(path)))
 
     def refuse(self) -> None:
         """
@@ -459,8 +463,8 @@ class _Others:
         """
         others = [
             *self.records,
-            *(failure.path for failure in self.failures),
-            *(skipped.path for skipped in self.skipped),
+            *(failure.path for failure in self.failures if self._is_there(failure.path)),
+            *(skipped.path for skipped in self.skipped if self._is_there(skipped.path)),
         ]
         if others:
             raise OutputError(

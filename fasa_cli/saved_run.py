@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ REPORT_FILE = "report.json"  # in the run's folder: where its report was written
 def is_saved_run(folder: Path) -> bool:
     """Whether a folder holds the results of a scan."""
     return (folder / RUN_FOLDER / "run.json").is_file()
+
+
+def folders_of(description: Mapping[str, Any]) -> list[str]:
+    """Where the commands that filled a scan's folder were started, the last one first."""
+    commands = reversed(description.get("commands") or ())
+    folders = [description.get("folder"), *(one.get("folder") for one in commands)]
+    return list(dict.fromkeys(str(folder) for folder in folders if folder)) or ["."]
 
 
 class SavedRun:
@@ -162,7 +169,7 @@ class SavedRun:
         """
         if self._originals_at is not None:
             return self._moved_path(self._originals_at, record)
-        for folder in self._folders:
+        for folder in folders_of(self.description):
             if os.path.lexists(there := Path(folder, record.path)):
                 return there
         return Path(record.path)
@@ -189,13 +196,6 @@ class SavedRun:
             return None
         except OSError as error:
             raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
-
-    @property
-    def _folders(self) -> list[str]:
-        """Where the commands that filled this folder were started, the last one first."""
-        commands = reversed(self.description.get("commands") or ())
-        folders = [self.description.get("folder"), *(one.get("folder") for one in commands)]
-        return list(dict.fromkeys(str(folder) for folder in folders if folder))
 
     def output_path(self, record: ScanRecord, kind: str) -> Path:
         """Where an output lies.

@@ -364,6 +364,26 @@ def test_add_keeps_both_scans_whole() -> None:
     assert check_all(SavedRun(Path("masks")))
 
 
+def test_add_keeps_failures_of_scans_that_were_started_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos("a.jpg")
+    Path("photos/cut.jpg").write_bytes(b"")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    run(RedPredictor(), "../photos", out="../masks")
+    monkeypatch.chdir("..")
+    write_photo(Path("more/c.jpg"), 7)
+    for _ in range(3):
+        run(RedPredictor(), "more", add=True)
+        assert counted_in() == {"found": 3, "analysed": 2, "failed": 1, "skipped": 0}
+    os.remove("photos/cut.jpg")
+    run(RedPredictor(), "more", add=True)
+    assert counted_in()["failed"] == 1  # what was said of it stays, though it is gone
+    assert run(RedPredictor(), "photos", add=True).reused == 1
+    assert counted_in()["analysed"] == 2
+
+
 def check_all(saved: SavedRun) -> bool:
     return saved.broken_chain() is None and saved.digest() == saved.description["digest"]
 
