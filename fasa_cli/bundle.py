@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -46,6 +47,7 @@ _SIGNATURE = f"run.json{SUFFIX}"
 REPORT = "report.html"  # looked for in a scan's folder when a bundle is made
 SUMS, MANIFEST = "SHA256SUMS", "manifest.json"
 _DIGEST_META = re.compile(rb'<meta name="fasa-digest" content="([0-9a-f]{64})">')
+_MOST_EXPANSION = 50  # of a file in a zip that somebody compressed
 _LONGEST_LIST = 1 << 30  # bytes of SHA256SUMS and of manifest.json
 
 
@@ -120,11 +122,18 @@ def bag(
                 "External-Description": f"fasa scan of {run.description.get('started')}",
             }
             bagit.make_bag(str(temporary), information, checksums=["sha256"])
-            size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
+            size = sum(map(_on_disk, (path for path in temporary.rglob("*") if path.is_file())))
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     return Bundle(files, count, size, None)
+
+
+def _on_disk(path: Path) -> int:
+    """See that a file's bytes lie on the disk; how many they are."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
 
 
 def report_of(run: SavedRun) -> Path | None:
@@ -375,7 +384,13 @@ class _Packed:
         return [info.filename for info in self._archive.infolist() if not info.is_dir()]
 
     def open(self, name: str) -> IO[bytes]:
-        return self._archive.open(name)  # KeyError where it is not there
+        info = self._archive.getinfo(name)  # KeyError where it is not there
+        if info.file_size > _MOST_EXPANSION * max(info.compress_size, PIECE):
+            raise OutputError(
+                f"{name}: expands from {info.compress_size} to {info.file_size} bytes, as nothing "
+                "in a bundle does; get a fresh copy"
+            )
+        return self._archive.open(info)
 
 
 @contextmanager

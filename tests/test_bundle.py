@@ -254,6 +254,23 @@ def test_a_damaged_zip_is_refused_or_found() -> None:
         assert found("evidence.zip")
 
 
+def test_a_bundle_that_was_compressed_is_checked_and_a_bomb_is_not_unpacked() -> None:
+    bundle(scanned(), Path("evidence.zip"))
+    with (
+        zipfile.ZipFile("evidence.zip") as archive,
+        zipfile.ZipFile("again.zip", "w", zipfile.ZIP_DEFLATED) as smaller,
+        zipfile.ZipFile("bomb.zip", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in archive.namelist():
+            data = archive.read(name)
+            smaller.writestr(name, data)
+            bomb.writestr(name, bytes(200 << 20) if name == "records/results.jsonl" else data)
+    assert found("again.zip") == []
+    assert os.path.getsize("bomb.zip") < 1 << 20
+    with pytest.raises(OutputError, match=r"records/results\.jsonl: expands"):
+        verify_bundle(Path("bomb.zip"))
+
+
 # --- BagIt ----------------------------------------------------------------------------------
 
 
