@@ -33,6 +33,7 @@ LIBRARIES = {
     "safetensors": "safetensors",
     "opencv-python": "cv2",
     "scikit-image": "skimage",
+    "simplejpeg": "simplejpeg",
     "pillow": "PIL",
     "matplotlib": "matplotlib",
     "pydantic": "pydantic",
