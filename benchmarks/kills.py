@@ -140,7 +140,7 @@ def contents(out: str) -> dict[str, object]:
         {key: run["counts"][key] for key in keys},
     )
     files["_fasa/results.jsonl"] = [
-        {**json.loads(line), "seconds": 0}
+        {**json.loads(line), "seconds": 0, "chain": ""}  # which holds the seconds
         for line in files["_fasa/results.jsonl"].splitlines()  # type: ignore[attr-defined]
     ]
     return files

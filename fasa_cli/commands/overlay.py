@@ -151,6 +151,8 @@ def _photo_jobs(
     if not found.sources and not found.failures:
         say("no image found; name photos, folders with photos, or the folder of a scan")
         raise typer.Exit(EXIT_NO_IMAGE)
+    if not found.sources:
+        return [], list(found.failures)
     predictor = Predictor.from_checkpoint(weights or shipped_weights(), device, encoder_weights)
     jobs = list(photo_jobs(predictor, found, 0.5 if threshold is None else threshold))
     return jobs, list(found.failures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -160,7 +161,13 @@ def scan(
     if not found.sources:
         for failure in found.failures:
             say(f"failed: {failure.path}: {failure.reason}")
-        say("nothing was analysed, and nothing written; check the paths")
+        kinds = Counter(failure.kind for failure in found.failures)
+        say(
+            f"Found {counted(found.found, 'file' if found.skipped else 'image')}: 0 analysed, "
+            f"{len(found.failures)} failed{by_kind(kinds)}, "
+            f"{len(found.skipped)} skipped{by_kind(_skipped_kinds(found))}"
+        )
+        say("nothing was written; check the paths")
         raise typer.Exit(EXIT_INCOMPLETE)
 
     from fasa_cli import scanning
@@ -280,8 +287,6 @@ def _discover(inputs: list[str], files_from: str | None, null: bool, out: Path) 
 
 
 def _skipped_kinds(found: Discovery) -> dict[str, int]:
-    from collections import Counter
-
     return Counter(skipped.kind for skipped in found.skipped)
 
 

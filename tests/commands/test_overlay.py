@@ -164,3 +164,10 @@ def test_2_a_picture_that_is_not_written_is_no_folder(name: str) -> None:
     result = fasa("overlay", "a.png", "--out", name)
     assert (result.exit_code, ".png" in result.stderr) == (2, True)
     assert not Path(name).exists()
+
+
+def test_3_a_misspelt_path_loads_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Predictor, "from_checkpoint", lambda *arguments: pytest.fail("loaded"))
+    result = fasa("overlay", "gone.jpg", "--out", "pictures")
+    assert (result.exit_code, "gone.jpg: no such file" in result.stderr) == (3, True)
+    assert not Path("pictures").exists()

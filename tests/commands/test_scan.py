@@ -136,6 +136,7 @@ def test_3_nothing_but_missing_inputs(fasa_scan, monkeypatch: pytest.MonkeyPatch
     result = fasa_scan("gone.jpg", "gone too")
     assert result.exit_code == 3
     assert "failed: gone.jpg: no such file" in result.stderr
+    assert "0 analysed, 2 failed (2 missing), 0 skipped" in result.stderr
     assert tree() == []
 
 
