@@ -19,7 +19,7 @@ HEIGHT, GAP = 300, 8  # pixels
 
 
 def main() -> None:
-    photo = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "images/chelsea_with_coffee.jpg"
+    photo = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "images/coins_copied_coin.jpg"
     out = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE / "picture.png"
     pixels = fasa_cli.read_image(photo).pixels
     prediction = fasa_cli.load_model().predict(pixels)
