@@ -22,6 +22,7 @@ from pathlib import Path
 from fasa_cli.errors import ConfigError
 from fasa_cli.images import HEAD_BYTES, IMAGE_SUFFIXES, sniff_format
 from fasa_cli.results import Failure, Skipped
+from fasa_cli.text import without_byte_order_mark
 
 RUN_FOLDER = "_fasa"  # within an output folder: what describes the run
 OUTPUT_SUFFIXES = {
@@ -113,8 +114,11 @@ def read_path_list(source: str, null: bool = False) -> list[str]:
     """
     try:
         data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        data = without_byte_order_mark(data)
     except OSError as error:
         raise ConfigError(f"{source}: cannot read this list of paths ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{source}: marked as UTF-16, and is not; save it as UTF-8") from error
     lines = data.split(b"\0") if null else (line.rstrip(b"\r") for line in data.split(b"\n"))
     return [os.fsdecode(line) for line in lines if line]
 

@@ -12,6 +12,7 @@ import os
 import re
 import uuid
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -185,8 +186,9 @@ def decode_image(
     file_format = _supported_format(data, name)
     notes: list[str] = []
     with _damage_named(name, file_format):
-        _check_complete(data, file_format)
-        image = open_header(data, file_format)
+        stored = _without_broken_chunks(data, notes) if file_format == "PNG" else data
+        _check_complete(stored, file_format)
+        image = open_header(stored, file_format)
         _check_tiff_extents(image, len(data))
         stored_size = _stored_size(image)
         check_size(stored_size, name, max_pixels)
@@ -285,6 +287,7 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
 # --- Completeness ---------------------------------------------------------------------------
 
 _END_OF_IMAGE = 0xD9
+_PIXELS_DEPEND = (b"tRNS", b"fcTL", b"fdAT", b"acTL")  # ancillary, and yet not beside the pixels
 _STANDALONE_MARKERS = {0x01, 0xD8}
 _MARKER_BYTES = 1 << 20  # of a file that are searched at a time
 
@@ -301,6 +304,31 @@ def _check_complete(data: bytes, file_format: str) -> None:
         raise ValueError("it stops before the end of its first directory")
     if file_format == "PNG":
         open_header(data, file_format).verify()  # every checksum, up to IEND
+
+
+def _without_broken_chunks(data: bytes, notes: list[str]) -> bytes:
+    """A PNG file without ancillary chunks whose checksum is wrong; `notes` name them.
+
+    Pixels do not depend on those (text, times, profiles), and Pillow would refuse the file.
+    """
+    position, kept, broken = 8, [data[:8]], []
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        whole = data[position:end]
+        is_ancillary = bool(kind[0] & 0x20) and kind not in _PIXELS_DEPEND
+        checksum = int.from_bytes(whole[-4:], "big")
+        if is_ancillary and end <= len(data) and zlib.crc32(whole[4:-4]) != checksum:
+            broken.append(kind.decode("latin-1"))
+        else:
+            kept.append(whole)
+        position = end
+        if kind == b"IEND":
+            break
+    if not broken:
+        return data
+    notes.append(f"damaged chunks without pixels were left out: {', '.join(map(ascii, broken))}")
+    return b"".join(kept)
 
 
 def _checked_jpeg(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:

@@ -30,6 +30,7 @@ from fasa_cli.imaging.limits import Arrays
 from fasa_cli.results import Prediction
 
 _ARRAYS = (".npy", ".npz")
+_ROUNDING = 1e-5  # by which float32 may leave [0, 1], as 1.0000002 does
 # What a name ends in, the preferred one first.
 _ENDINGS = (OUTPUT_SUFFIXES["probabilities"], OUTPUT_SUFFIXES["mask"])
 _OTHERS = tuple(set(OUTPUT_SUFFIXES.values()) - set(_ENDINGS))
@@ -152,6 +153,9 @@ def read_map(
         values = values / np.iinfo(values.dtype).max
     values = values.astype(np.float32)
     low, high = values.min(), values.max()
+    if -_ROUNDING <= low < 0 or 1 < high <= 1 + _ROUNDING:
+        values = values.clip(0, 1)
+        low, high = values.min(), values.max()
     if not (low >= 0 and high <= 1):  # NaN fails every comparison
         raise ImageError(f"{path}: the values of a map lie in [0, 1], not in [{low}, {high}]")
     if score is not None and not 0 <= score <= 1:

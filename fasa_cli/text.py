@@ -21,3 +21,24 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def score_text(score: float) -> str:
     """A score with four digits; one that would read as certainty reads ">0.9999"."""
     return ">0.9999" if score > 0.99994 else f"{score:.4f}"
+
+
+_BYTE_ORDER_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+
+
+def without_byte_order_mark(data: bytes) -> bytes:
+    """A text file's bytes as UTF-8: lists that Windows programs write start with a byte order mark,
+    and can be UTF-16. Bytes without a mark come back as they are.
+
+    Raises:
+        UnicodeDecodeError: it is marked as UTF-16, and is none.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            rest = data[len(mark) :]
+            return rest if encoding == "utf-8" else rest.decode(encoding).encode("utf-8")
+    return data

@@ -219,3 +219,15 @@ def test_path_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_path_list("-", null=True) == ["a\nb.jpg", "c.jpg"]
     with pytest.raises(ConfigError, match="gone"):
         read_path_list("gone")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_that_windows_wrote_names_its_files(tmp_path, encoding):
+    (tmp_path / "list.txt").write_bytes("a.jpg\r\nsub/b ä.jpg\r\n".encode(encoding))
+    assert read_path_list(str(tmp_path / "list.txt")) == ["a.jpg", "sub/b ä.jpg"]
+
+
+def test_a_list_that_is_no_utf16_is_refused_by_name(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfea")
+    with pytest.raises(ConfigError, match=r"list\.txt"):
+        read_path_list(str(tmp_path / "list.txt"))

@@ -868,3 +868,23 @@ def test_failed_writing_keeps_the_old_file_and_no_temporary(
 def test_writing_into_a_missing_folder_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.png: cannot be written"):
         write_atomically(tmp_path / "missing" / "a.png", b"x")
+
+
+def png_with_text() -> bytes:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Comment", "a side chunk")
+    buffer = io.BytesIO()
+    Image.fromarray(photo(20, 30)).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def test_a_png_with_a_broken_side_chunk_is_read_with_a_warning() -> None:
+    data = bytearray(png_with_text())
+    data[data.index(b"side chunk")] ^= 1
+    image = decode_image(bytes(data), "a.png")
+    np.testing.assert_array_equal(image.pixels, photo(20, 30))
+    (warning,) = image.warnings
+    assert "tEXt" in warning
+    assert decode_image(png_with_text(), "a.png").warnings == ()

@@ -204,3 +204,12 @@ def test_the_hash_is_that_of_names_and_bytes(tmp_path: Path) -> None:
     assert one == two
     write(tmp_path / "two" / "a.png", 1 - RAMP)
     assert SavedPredictions(tmp_path / "two").sha256 != one
+
+
+def test_maps_that_leave_the_range_by_rounding_are_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1.0000002, -1e-7], [0.5, 0]], np.float32))
+    values, _ = read_map(tmp_path / "a.npy")
+    assert values.tolist() == [[1.0, 0.0], [0.5, 0.0]]
+    np.save(tmp_path / "b.npy", np.array([[1.01, 0.0], [0, 0]], np.float32))
+    with pytest.raises(ImageError, match=r"b\.npy"):
+        read_map(tmp_path / "b.npy")

@@ -16,6 +16,7 @@ import numpy as np
 from fasa_cli.data.masks import Convention
 from fasa_cli.data.samples import Dataset, Entry, Listing, Problem, Sample
 from fasa_cli.errors import DatasetError
+from fasa_cli.text import without_byte_order_mark
 
 NO_MASK = frozenset({"none", "negative", ""})  # how lists write that a photo is authentic
 DRAWS = 1840  # CAT-Net's protocol: as many from each data set per epoch
@@ -60,7 +61,7 @@ def read_json(path: Path) -> list[list[str]]:
         DatasetError: the file cannot be read, or is no list of pairs of texts.
     """
     try:
-        rows: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows: Any = json.loads(without_byte_order_mark(path.read_bytes()).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(rows, list) or not rows:
@@ -87,7 +88,7 @@ def list_text(path: Path, root: Path) -> Listing:
         DatasetError: the file cannot be read, or a line has no mask and no `None`.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = without_byte_order_mark(path.read_bytes()).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read as a list ({error})") from error
     rows = []
