@@ -20,7 +20,7 @@ HEIGHT, GAP = 300, 8  # pixels
 
 def main() -> None:
     photo = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "images/coins_copied_coin.jpg"
-    out = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE / "picture.png"
+    out = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE.parent / "docs/picture.png"
     pixels = fasa_cli.read_image(photo).pixels
     prediction = fasa_cli.load_model().predict(pixels)
     mask = np.repeat(prediction.mask(0.5)[..., None] * np.uint8(255), 3, axis=2)
