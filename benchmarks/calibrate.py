@@ -31,7 +31,7 @@ from fasa_cli.config import PostprocessConfig
 from fasa_cli.metrics import FALSE_ALARM_AREA
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import build_model, save_model
-from fasa_cli.postprocess.copy_move import copy_move_map, find_pairs
+from fasa_cli.postprocess.copy_move import copy_move_map, find_pairs, marks_of_pairs
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
 from fasa_cli.predictor import Predictor
 
@@ -88,7 +88,7 @@ def measure(
             found = find_pairs(sample.image)
             pairs = None
             if found:
-                pairs = copy_move_map(network, found)
+                pairs = copy_move_map(found, marks_of_pairs(network, found))
                 pairs = cv2.resize(pairs, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
             scores.setdefault(name, []).append(
                 np.array([f1_curve(one, pairs, mask) for one in curves])

@@ -70,7 +70,7 @@ class SideConfig(_Section):
     name: str = "convnext_base"  # section 4.1
     widths: tuple[int, ...] = ()  # `residual` only
     depths: tuple[int, ...] = ()  # `residual` only
-    energy_width: int = Field(0, ge=0)  # `residual` only: filters of its trace energy; 0: none
+    energy_width: int = Field(0, ge=0)  # `residual` only: filters of its residual energy; 0: none
     context: bool = False  # `residual` only: blocks see the image's mean; on in `compact`
     context_window: int = Field(0, ge=0)  # that of so many cells of 32 pixels to each side; 0: all
     # Ours, `residual` only: local DCT statistics that join the second stage (model/compact/)

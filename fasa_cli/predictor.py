@@ -275,9 +275,10 @@ def _postprocessed(
     marks: np.ndarray | None = None
     found: list[CopyMovePair] = []
     if pairs:
-        marks = copy_move_map(network, pairs)
+        of_pairs = marks_of_pairs(network, pairs)
+        marks = copy_move_map(pairs, of_pairs)
         add_marks(probabilities, marks)
-        for (pair, _), (one, other) in zip(pairs, marks_of_pairs(network, pairs), strict=True):
+        for (pair, _), (one, other) in zip(pairs, of_pairs, strict=True):
             found.append(replace(pair, marks=(round(one, 6), round(other, 6))))
     return replace(
         prediction,

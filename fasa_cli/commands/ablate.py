@@ -40,7 +40,7 @@ def ablate(
     """Train baseline, dct, psa, sfsa and full in turn, and print a table like the paper's Table 4
     on stdout. Scores are those of the last epoch's averaged weights on --val.
 
-    The same command goes on where it stopped.
+    The same command resumes where it stopped.
     """
     from fasa_cli.images import write_atomically
     from fasa_cli.training.ablation import ablate as run

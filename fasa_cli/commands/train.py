@@ -91,9 +91,9 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option("--lr", min=0.0, help="training.learning_rate")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The run's folder; an unfinished run goes on.")] = Path(
-        "runs/train"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The run's folder; an unfinished run is resumed.")
+    ] = Path("runs/train"),
     init: Annotated[
         Path | None, typer.Option(help="Weights to start from, with their architecture.")
     ] = None,
@@ -108,7 +108,7 @@ def train(
     device: options.Device = "auto",
 ) -> None:
     """Train a localizer: on forgeries made on the fly from PHOTOS, on data sets as they were
-    published (--data), or on both. The same command goes on where a run stopped.
+    published (--data), or on both. The same command resumes a run that stopped.
 
     With neither it trains briefly on the example photos, to show the way. Several GPUs or machines:
     torchrun --nproc-per-node 4 -m fasa_cli train ...
@@ -220,7 +220,7 @@ def open_data(
         for problem in left_out:
             say(f"left out: {problem}")
         total = sum(len(read.dataset) for read in sources.read)
-        with Counter(total, "images looked through") as counter:
+        with Counter(total, "images checked") as counter:
             sources = check_sets(
                 sources, out / DATA, config.data.workers, lenient, look, counter.advance
             )

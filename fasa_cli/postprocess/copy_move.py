@@ -123,17 +123,16 @@ def marks_of_pairs(
     return marks
 
 
-def copy_move_map(network: np.ndarray, findings: Sequence[LocatedPair]) -> np.ndarray:
-    """H x W float32: the probability of the pair that a pixel belongs to, 0 outside all pairs.
-
-    Both regions of a pair count alike, unless `network`, the H x W probabilities of the network,
-    sets one apart: then the other counts less. The network's map is only read.
-    """
-    marks = np.zeros(findings[0].regions[0].shape, np.float32)
-    for (_, regions), values in zip(findings, marks_of_pairs(network, findings), strict=True):
+def copy_move_map(
+    findings: Sequence[LocatedPair], marks: Sequence[tuple[float, float]]
+) -> np.ndarray:
+    """H x W float32: with which of the `marks` (see `marks_of_pairs`) a pixel is marked; 0 outside
+    all pairs."""
+    whole = np.zeros(findings[0].regions[0].shape, np.float32)
+    for (_, regions), values in zip(findings, marks, strict=True):
         for region, value in zip(regions, values, strict=True):
-            np.maximum(marks, value * region, out=marks)
-    return marks
+            np.maximum(whole, value * region, out=whole)
+    return whole
 
 
 def at_full_size(marks: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,7 +9,13 @@ import pytest
 from fasa_cli import degradations
 from fasa_cli.images import read_image
 from fasa_cli.postprocess import copy_move
-from fasa_cli.postprocess.copy_move import LocatedPair, add_marks, copy_move_map, find_pairs
+from fasa_cli.postprocess.copy_move import (
+    LocatedPair,
+    add_marks,
+    copy_move_map,
+    find_pairs,
+    marks_of_pairs,
+)
 from fasa_cli.results import CopyMovePair
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -167,7 +173,7 @@ def finding(probability=0.9):
 
 def marked(probabilities, *findings):
     answer = probabilities.copy()
-    add_marks(answer, copy_move_map(probabilities, findings))
+    add_marks(answer, copy_move_map(findings, marks_of_pairs(probabilities, findings)))
     return answer
 
 
@@ -181,7 +187,7 @@ def test_the_region_that_looks_forged_is_marked_more():
     one = finding()
     network = np.full((20, 40), 0.2, np.float32)
     network[one.regions[1]] = 0.6
-    marks = copy_move_map(network, [one])
+    marks = copy_move_map([one], marks_of_pairs(network, [one]))
     assert marks[one.regions[1]].min() == pytest.approx(0.9)
     assert marks[one.regions[0]].max() < 0.5
 
