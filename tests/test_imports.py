@@ -185,20 +185,63 @@ def test_starting_imports_no_heavy_library(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_scan_needs_no_library_of_other_presets(tmp_path: Path, tiny_weights: Path) -> None:
-    """Importing timm costs as much again as importing torch; `compact` has convolutions only."""
-    write_photo(tmp_path / "photo.png")
-    arguments = ["scan", str(tmp_path / "photo.png"), "--out", str(tmp_path / "masks")]
-    arguments += ["--weights", str(tiny_weights), "--device", "cpu"]
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a photo, weights, and what one process scanned with all postprocessing.
+
+    That process imports torch, but nothing of what other presets or training need: importing timm
+    costs as much again as importing torch; `compact` has convolutions only.
+    """
+    import torch
+
+    from fasa_cli.config import TINY, PostprocessConfig
+    from fasa_cli.model.fasa import Fasa
+    from fasa_cli.model.weights import save_model
+
+    folder = tmp_path_factory.mktemp("scanned")
+    torch.manual_seed(0)
+    after = PostprocessConfig(minimum_prominence=0.5, copy_move=True)
+    save_model(Fasa(TINY).eval(), folder / "tiny.safetensors", postprocess=after)
+    write_photo(folder / "photo.png")
+    others = {"timm", "torchvision", "open_clip", "huggingface_hub", "skimage", "scipy"}
+    others |= {"matplotlib", "pandas", "sympy", "torch._dynamo"}
+    run_alone([scan_of(folder)], others, needed="torch")
+    return folder
+
+
+def scan_of(folder: Path) -> list[str]:
+    arguments = ["scan", str(folder / "photo.png"), "--out", str(folder / "masks")]
+    return [*arguments, "--weights", str(folder / "tiny.safetensors"), "--device", "cpu"]
+
+
+def run_alone(commands: list[list[str]], unwanted: set[str], needed: str = "sys") -> None:
+    """Run commands in a process of their own, and look at what it has imported at the end."""
     script = (
         "import sys\n"
         "from fasa_cli.app import app\n"
-        f"try: app({arguments!r})\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "assert 'torch' in sys.modules\n"
-        "others = {'timm', 'torchvision', 'open_clip', 'huggingface_hub', 'skimage', 'scipy'}\n"
-        "others |= {'matplotlib', 'pandas', 'sympy', 'torch._dynamo'}\n"
-        "assert not others & set(sys.modules), others & set(sys.modules)\n"
+        f"for arguments in {commands!r}:\n"
+        "    try: app(arguments)\n"
+        "    except SystemExit as end: assert not end.code, (arguments, end.code)\n"
+        f"assert {needed!r} in sys.modules\n"
+        f"assert not {unwanted!r} & set(sys.modules), {unwanted!r} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_scan_needs_no_library_of_other_presets(scanned: Path) -> None:
+    assert (scanned / "masks" / "_fasa" / "results.jsonl").read_text()
+
+
+def test_what_reads_a_saved_scan_imports_no_torch(scanned: Path) -> None:
+    run = str(scanned / "masks")
+    commands = [
+        scan_of(scanned),  # which resumes, with nothing left to do
+        ["report", run],
+        ["report", run, "--out", str(scanned / "report.html")],
+        ["verify", run, "--weights", str(scanned / "tiny.safetensors")],
+        ["overlay", run, "--out", str(scanned / "pictures")],
+        ["regions", run, "--out", str(scanned / "regions.csv")],
+        ["bundle", run, "--out", str(scanned / "bundle.zip")],
+    ]
+    run_alone(commands, {"torch", "timm", "skimage", "scipy", "matplotlib"})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from fasa_cli.postprocess import hysteresis as module
 from fasa_cli.postprocess.hysteresis import CELL, apply_hysteresis
 
 
@@ -64,3 +65,19 @@ def test_certainty_stays_finite():
     apply_hysteresis(pixels, 2.0)
     assert pixels.max() > 0.99
     assert pixels.min() == 0
+
+
+def test_mazes_get_the_same_answer(monkeypatch):
+    """A path of 200 cells winds from one peak through a quarter of the map."""
+    cells = np.full((33, 12), 0.1, np.float32)
+    for row in range(0, 33, 2):
+        cells[row] = 0.6
+        cells[row - 1, (row // 2 % 2) * 11] = 0.6
+    cells[0, 0] = 0.9
+    answers = []
+    for passes in (1000, 3):
+        monkeypatch.setattr(module, "_PASSES", passes)
+        answers.append(cells.repeat(CELL, 0).repeat(CELL, 1))
+        apply_hysteresis(answers[-1], 1.0)
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert answers[0][-1, -1] == np.float32(0.6)  # all of the path is connected to its peak
