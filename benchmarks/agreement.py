@@ -20,7 +20,7 @@ from accuracy import THRESHOLD, find_sets
 from fasa_cli.assets import shipped_weights
 from fasa_cli.data.datasets import readable
 from fasa_cli.errors import FasaError
-from fasa_cli.metrics import mean, pixel_f1
+from fasa_cli.evaluation.metrics import mean, pixel_f1
 from fasa_cli.predictor import Predictor, be_deterministic
 
 MOST_F1 = 0.002

@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from fasa_cli.errors import ImageError
-from fasa_cli.images import decode_image
+from fasa_cli.imaging.decode import decode_image
 
 MEMORY = 3 << 30  # bytes of address space; 40 megapixels fit, a bomb does not
 MAX_PIXELS = 40_000_000

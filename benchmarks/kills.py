@@ -28,10 +28,10 @@ import numpy as np
 import torch
 
 from fasa_cli.config import TINY
-from fasa_cli.discovery import discover
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.predictor import Predictor
-from fasa_cli.scanning import ScanOptions, scan
+from fasa_cli.scanning.discovery import discover
+from fasa_cli.scanning.scanner import ScanOptions, scan
 
 
 def main() -> None:

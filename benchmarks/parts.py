@@ -25,7 +25,7 @@ from accuracy import find_sets
 from torch import Tensor, nn
 
 from fasa_cli.assets import shipped_weights
-from fasa_cli.metrics import mean, pixel_f1
+from fasa_cli.evaluation.metrics import mean, pixel_f1
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.predictor import Predictor
 

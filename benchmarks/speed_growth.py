@@ -12,7 +12,7 @@ from typing import Any
 from measuring import Part, Table, exponent
 from memory import make_photo, scan_files, scan_photo, weights
 
-from fasa_cli.images import write_atomically
+from fasa_cli.files import write_atomically
 
 
 def add_options(parser: argparse._ArgumentGroup) -> None:

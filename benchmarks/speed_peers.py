@@ -16,7 +16,7 @@ from measuring import Part, Table, in_turns
 from photos import make_photos
 
 from fasa_cli.assets import shipped_weights
-from fasa_cli.images import read_image
+from fasa_cli.imaging.decode import read_image
 from fasa_cli.predictor import Predictor
 
 FASA, FASA_COMMAND = "fasa, Predictor.predict", "fasa scan"

@@ -16,7 +16,7 @@ from photos import make_photos
 from watched import watch
 
 from fasa_cli.assets import shipped_weights
-from fasa_cli.images import decode_image
+from fasa_cli.imaging.decode import decode_image
 from fasa_cli.model.compact.tiling import to_unit_range
 from fasa_cli.predictor import Predictor
 

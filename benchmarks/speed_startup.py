@@ -37,7 +37,7 @@ import json, sys, time
 now = time.perf_counter
 moments = {"start": now()}
 result, *sys.argv[1:] = sys.argv[1:]
-import fasa_cli.predictor, fasa_cli.scanning
+import fasa_cli.predictor, fasa_cli.scanning.scanner
 from fasa_cli.app import main
 moments["import"] = now()
 Predictor = fasa_cli.predictor.Predictor

@@ -15,11 +15,11 @@ from pathlib import Path
 # the last file had been written.
 _SCRIPT = """
 import json, sys, time
-import fasa_cli.predictor, fasa_cli.scanning
+import fasa_cli.predictor, fasa_cli.scanning.scanner
 from fasa_cli.app import main
 
 moments = {}
-predict, scan = fasa_cli.predictor.Predictor.predict_batch, fasa_cli.scanning.scan
+predict, scan = fasa_cli.predictor.Predictor.predict_batch, fasa_cli.scanning.scanner.scan
 
 def now():
     return time.perf_counter(), time.process_time()
@@ -35,7 +35,7 @@ def watched_scan(*arguments, **options):
     return summary
 
 fasa_cli.predictor.Predictor.predict_batch = watched_predict
-fasa_cli.scanning.scan = watched_scan
+fasa_cli.scanning.scanner.scan = watched_scan
 result, *sys.argv[1:] = sys.argv[1:]
 try:
     main()

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 import fasa_cli
-from fasa_cli.rendering import overlay
+from fasa_cli.imaging.rendering import overlay
 
 HERE = Path(__file__).resolve().parent
 HEIGHT, GAP = 300, 8  # pixels

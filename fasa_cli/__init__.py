@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from fasa_cli.api import load_model as load_model
     from fasa_cli.api import scan as scan
     from fasa_cli.errors import FasaError as FasaError
-    from fasa_cli.images import read_image as read_image
+    from fasa_cli.imaging.decode import read_image as read_image
     from fasa_cli.predictor import Predictor as Predictor
     from fasa_cli.results import Prediction as Prediction
 
 _PUBLIC = {
     "load_model": "fasa_cli.api",
     "scan": "fasa_cli.api",
-    "read_image": "fasa_cli.images",
+    "read_image": "fasa_cli.imaging.decode",
     "Predictor": "fasa_cli.predictor",
     "Prediction": "fasa_cli.results",
     "FasaError": "fasa_cli.errors",

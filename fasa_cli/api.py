@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fasa_cli.assets import shipped_weights
-from fasa_cli.discovery import discover
 from fasa_cli.predictor import Predictor
-from fasa_cli.scanning import ScanOptions, ScanSummary
-from fasa_cli.scanning import scan as run_scan
+from fasa_cli.scanning.discovery import discover
+from fasa_cli.scanning.scanner import ScanOptions, ScanSummary
+from fasa_cli.scanning.scanner import scan as run_scan
 
 
 def load_model(

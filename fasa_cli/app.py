@@ -31,6 +31,7 @@ from fasa_cli.commands import (
     verify,
     weights,
 )
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands._streams import (
     StdoutError,
     flush_stdout,
@@ -41,9 +42,6 @@ from fasa_cli.commands.display import say
 from fasa_cli.errors import ConfigError, FasaError
 
 _COLUMNS_FOR_RICH = 110
-EXIT_FATAL = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 class _Fasa(TyperGroup):
@@ -55,16 +53,16 @@ class _Fasa(TyperGroup):
         except StdoutError as error:
             silence_stdout()
             say(f"error: {error}")
-            code = EXIT_FATAL
+            code = ExitCode.FATAL
         except FasaError as error:
             say(f"error: {error}")
-            code = EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FATAL
+            code = ExitCode.USAGE if isinstance(error, ConfigError) else ExitCode.FATAL
         except KeyboardInterrupt:
             say("interrupted; run the same command again to resume")
-            code = EXIT_INTERRUPTED
+            code = ExitCode.INTERRUPTED
         except BrokenPipeError:  # whoever read our stdout has gone: nobody is left to tell
             silence_stdout()
-            code = EXIT_FATAL
+            code = ExitCode.FATAL
         raise typer.Exit(code)
 
 
@@ -132,12 +130,12 @@ def main() -> None:
     except StdoutError as error:  # --help and --version, into a full disk
         silence_stdout()
         say(f"error: {error}")
-        sys.exit(EXIT_FATAL)
+        sys.exit(ExitCode.FATAL)
     except SystemExit:
         try:
             flush_stdout()
         except StdoutError as error:
             silence_stdout()
             say(f"error: {error}")
-            sys.exit(EXIT_FATAL)
+            sys.exit(ExitCode.FATAL)
         raise

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from fasa_cli import __version__
 from fasa_cli.config import ModelConfig, PostprocessConfig
 from fasa_cli.errors import CheckpointError
-from fasa_cli.images import write_atomically
+from fasa_cli.files import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor

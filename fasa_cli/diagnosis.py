@@ -123,7 +123,8 @@ def _codecs() -> Iterator[Symptom]:
     """Decode a small picture of every format, made here, by the code that decodes photos."""
     from PIL import Image
 
-    from fasa_cli.images import SUPPORTED_FORMATS, decode_image
+    from fasa_cli.imaging.decode import decode_image
+    from fasa_cli.imaging.formats import SUPPORTED_FORMATS
 
     picture = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
     for name in SUPPORTED_FORMATS:
@@ -167,10 +168,10 @@ def _scan(weights: Path | None, device: str) -> Iterator[Symptom]:
     """Scan a picture made here in a temporary folder, and verify what came of it."""
     from PIL import Image
 
-    from fasa_cli.custody import verify
-    from fasa_cli.discovery import discover
-    from fasa_cli.saved_run import SavedRun
-    from fasa_cli.scanning import ScanOptions, scan
+    from fasa_cli.scanning.discovery import discover
+    from fasa_cli.scanning.saved_run import SavedRun
+    from fasa_cli.scanning.scanner import ScanOptions, scan
+    from fasa_cli.scanning.verification import verify
 
     predictor, name = _predictor(weights, device)
     with tempfile.TemporaryDirectory(prefix="fasa-doctor-") as folder:

@@ -20,7 +20,7 @@ import torch
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig, PostprocessConfig
 from fasa_cli.errors import DeviceError
-from fasa_cli.images import Photo, as_pixels
+from fasa_cli.imaging.decode import Photo, as_pixels
 from fasa_cli.imaging.framing import find_frame
 from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa, image_score

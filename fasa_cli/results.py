@@ -1,4 +1,4 @@
-"""Frozen records that travel between the floors. No computing here."""
+"""Frozen records that travel between the rooms. No computing here."""
 
 from __future__ import annotations
 

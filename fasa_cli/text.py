@@ -23,6 +23,11 @@ def score_text(score: float) -> str:
     return ">0.9999" if score > 0.99994 else f"{score:.4f}"
 
 
+def rounded_score(score: float) -> float:
+    """A score with six decimals; one below 1 never becomes 1."""
+    return min(round(score, 6), 0.999999) if score < 1 else score
+
+
 _BYTE_ORDER_MARKS = (
     (b"\xef\xbb\xbf", "utf-8"),
     (b"\xff\xfe", "utf-16-le"),

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from fasa_cli.config import TINY, PostprocessConfig
-from fasa_cli.discovery import discover
 from fasa_cli.results import CopyMovePair, Prediction
+from fasa_cli.scanning.discovery import discover
 
 # The models of tests are so small that on a busy machine threads mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -70,7 +70,7 @@ class RedPredictor:
 
 def scan_red(*inputs: str, out: str = "masks", **options: Any) -> Path:
     """A scan with `RedPredictor`, written to the folder `out`."""
-    from fasa_cli.scanning import ScanOptions, scan
+    from fasa_cli.scanning.scanner import ScanOptions, scan
 
     folder = Path(out)
     found = discover(inputs or ("photos",), folder)

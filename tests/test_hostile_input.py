@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from fasa_cli.discovery import discover
-from fasa_cli.images import decode_image
-from fasa_cli.scanning import ScanOptions, ScanSummary, scan
+from fasa_cli.imaging.decode import decode_image
+from fasa_cli.scanning.discovery import discover
+from fasa_cli.scanning.scanner import ScanOptions, ScanSummary, scan
 from tests.conftest import RedPredictor, write_photo
-from tests.test_images import exif_with, photo, png, saved, tiff, two_frames
+from tests.imaging.test_decode import exif_with, photo, png, saved, tiff, two_frames
 
 IMAGE = Image.fromarray(photo())
 GREY = np.asarray(IMAGE.convert("L"))
@@ -254,14 +254,14 @@ def test_out_inside_the_input_twice() -> None:
 
 def test_a_large_photo_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is analysed alone, in order, and by the same rules as all others."""
-    from fasa_cli import scanning
+    from fasa_cli.scanning import scanner
 
     for seed, name in enumerate("abcdef"):
         write_photo(Path("in", f"{name}.png"), seed, size=(60, 60) if name in "be" else (20, 20))
     large = saved(photo(60, 60), "PNG")
     Path("in/g.png").write_bytes(large[: len(large) // 2])
     expected = run(out="all")
-    monkeypatch.setattr(scanning, "_LARGE_PIXELS", 3000)
+    monkeypatch.setattr(scanner, "_LARGE_PIXELS", 3000)
     predictor = RedPredictor()
     batches: list[int] = []
     predictor.before = lambda images: batches.append(len(images))
@@ -272,12 +272,12 @@ def test_a_large_photo_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> No
     assert summary.failed_by_kind == expected.failed_by_kind == {"undecodable": 1}
     runs = [json.loads(Path(out, "_fasa/run.json").read_text()) for out in ("all", "out")]
     assert runs[0]["digest"] == runs[1]["digest"]
-    monkeypatch.setattr(scanning, "_LARGE_FILE", 1000)
+    monkeypatch.setattr(scanner, "_LARGE_FILE", 1000)
     assert run().reused == 6
 
 
 def test_what_is_declared_is_known_before_anything_is_decoded() -> None:
-    from fasa_cli.images import declared_pixels
+    from fasa_cli.imaging.decode import declared_pixels
 
     assert declared_pixels(saved(photo(20, 30), "JPEG")) == 600
     assert declared_pixels(png(60000, 60000, b"")) == 3_600_000_000

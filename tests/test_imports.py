@@ -1,8 +1,9 @@
-"""The floor plan: a module imports only from floors below its own; starting imports little."""
+"""The plan of the house: imports go only down between rooms; starting imports little."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,71 +14,21 @@ import fasa_cli
 from tests.conftest import write_photo
 
 PACKAGE = Path(fasa_cli.__file__).parent
-FLOORS = {
-    "app": 7,
-    "commands": 6,
-    "training": 5,
-    "api": 6,
-    "scanning": 5,
-    "overlays": 5,
-    "html_report": 5,
-    "result_tables": 5,
-    "sweeps": 5,
-    "diagnosis": 5,
-    "evaluation": 4,
-    "evaluation_runs": 4,
-    "custody": 4,
-    "resuming": 4,
-    "bundle": 5,
-    "predictor": 3,
-    "predictions": 3,
-    "model": 2,
-    "data": 2,
-    "discovery": 2,
-    "run_folder": 2,
-    "saved_run": 2,
-    "region_export": 2,
-    "images": 1,
-    "degradations": 1,
-    "postprocess": 1,
-    "imaging": 1,
-    "metadata": 1,
-    "cautions": 2,
-    "metrics": 1,
-    "regions": 1,
-    "rendering": 1,
-    "reporting": 1,
-    "checkpoint": 1,
-    "signing": 1,
-    "published": 1,
-    "tables": 1,
-    "curves": 1,
-    "assets": 0,
-    "config": 0,
-    "results": 0,
-    "errors": 0,
-    "text": 0,
-    "environment": 0,
-    "provenance": 0,
-}
-# Allowed on its own floor: what is left and what it may import there.
-NEIGHBOURS = {
-    ("images", "imaging"),  # decoding asks whether a JPEG's coded data are whole
-    ("checkpoint", "images"),  # a checkpoint is written atomically, as images are
-    ("evaluation_runs", "evaluation"),  # what is saved is what was measured
-    ("tables", "reporting"),  # one way to write a line of CSV
-    ("sweeps", "result_tables"),  # one way to say how many images a number rests on
-    ("run_folder", "discovery"),  # where a run's folder lies is what discovery leaves out
-    ("saved_run", "discovery"),  # the same
-    ("run_folder", "saved_run"),  # where the report of a run is noted
-    ("images", "imaging"),  # one guard for every picture
-    ("metadata", "imaging"),
-    ("metadata", "images"),  # formats are told by content
-    ("diagnosis", "scanning"),  # a test scan is a part of the examination
-    ("assets", "errors"),
-    ("config", "errors"),
-}
-FOLDERS = {"model", "data", "training", "commands"}
+# From the ground up. A room is a folder or a single module of the package; it imports only from
+# rooms of the lines above its own.
+ROOMS = (
+    ("errors", "text", "environment"),
+    ("assets", "config", "files", "results"),
+    ("imaging", "postprocess", "checkpoint"),
+    ("model", "data"),
+    ("predictor",),
+    ("scanning",),
+    ("evaluation",),
+    ("report", "training", "diagnosis", "api"),
+    ("commands",),
+    ("app",),
+)
+FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 LIGHT = {
     "typer",
     "rich",
@@ -90,8 +41,8 @@ MODULES = sorted(
 )
 
 
-def parts_of(module: str) -> str:
-    """The part of the floor plan that a module belongs to: its folder or itself."""
+def room_of(module: str) -> str:
+    """The room of a module, named without the package: its folder or itself."""
     return module.split(".")[0]
 
 
@@ -112,19 +63,29 @@ def read(module: str) -> ast.Module:
     return ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
-def test_a_module_imports_only_from_floors_below(module: str) -> None:
-    part = parts_of(module)
-    assert part in FLOORS, f"{module} has no floor: give it one in this test and in the design"
-    for name in imported(read(module)):
-        if not name.startswith("fasa_cli."):
+def imports_of(module: str) -> set[str]:
+    """Modules of the package that a module imports anywhere, named without the package."""
+    own = {name.removeprefix("fasa_cli.") for name in imported(read(module))}
+    return {name for name in own & set(MODULES) if name != "__init__"}
+
+
+def test_imports_go_only_down_between_rooms() -> None:
+    for module in MODULES:
+        room = room_of(module)
+        if module == "__init__":  # it offers what others hold, when it is asked for
             continue
-        other = parts_of(name.removeprefix("fasa_cli."))
-        if other.startswith("__"):  # the version
-            continue
-        within = other == part and part in FOLDERS
-        allowed = within or (part, other) in NEIGHBOURS or FLOORS[other] < FLOORS[part]
-        assert allowed, f"{module} (floor {FLOORS[part]}) imports {other} (floor {FLOORS[other]})"
+        assert room in FLOORS, f"{module}: its room has no place in ROOMS"
+        upward = [
+            name
+            for name in imports_of(module)
+            if room_of(name) != room and FLOORS[room_of(name)] >= FLOORS[room]
+        ]
+        assert not upward, f"{module} imports {upward}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: imports_of(module) - {module} for module in MODULES}
+    list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def top_level_imports(tree: ast.Module) -> set[str]:
@@ -138,13 +99,13 @@ def top_level_imports(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", [name for name in MODULES if parts_of(name) in ("commands", "app")]
+    "module", [name for name in MODULES if room_of(name) in ("commands", "app")]
 )
 def test_commands_import_nothing_heavy(module: str) -> None:
     for name in top_level_imports(read(module)):
         library = name.split(".")[0]
         if library == "fasa_cli":
-            own = parts_of(name.removeprefix("fasa_cli").lstrip(".") or "__init__")
+            own = room_of(name.removeprefix("fasa_cli").lstrip(".") or "__init__")
             assert own.startswith("__") or own in ("commands", "errors", "text"), (
                 f"{module}: {name}"
             )

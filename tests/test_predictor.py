@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from fasa_cli import degradations
 from fasa_cli import predictor as module
 from fasa_cli.config import TINY, PostprocessConfig
 from fasa_cli.errors import DeviceError
+from fasa_cli.imaging import degradations
 from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.postprocess.hysteresis import apply_hysteresis

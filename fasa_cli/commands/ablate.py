@@ -42,7 +42,7 @@ def ablate(
 
     The same command resumes where it stopped.
     """
-    from fasa_cli.images import write_atomically
+    from fasa_cli.files import write_atomically
     from fasa_cli.training.ablation import ablate as run
     from fasa_cli.training.ablation import ablation_table
     from fasa_cli.training.processes import joined

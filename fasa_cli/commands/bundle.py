@@ -44,10 +44,10 @@ def bundle(
     The same scan gives the same bytes. Every file is checked against its recorded sha256 as it is
     packed; one that differs stops the bundle. Whoever gets it checks it with fasa verify.
     """
-    from fasa_cli.bundle import bag, report_of
-    from fasa_cli.bundle import bundle as pack
-    from fasa_cli.saved_run import SavedRun
-    from fasa_cli.signing import read_private_key
+    from fasa_cli.scanning.bundle import bag, report_of
+    from fasa_cli.scanning.bundle import bundle as pack
+    from fasa_cli.scanning.saved_run import SavedRun
+    from fasa_cli.scanning.signing import read_private_key
 
     key = read_private_key(sign) if sign else None
     saved = SavedRun(run, originals_at)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, say
 from fasa_cli.commands.options import Layout, Root
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from fasa_cli.data.checking import Report
     from fasa_cli.data.samples import Dataset
 
-EXIT_PROBLEMS = 3
 _SHOWN = 5  # problems of a kind; --json has them all
 
 app = typer.Typer(no_args_is_help=True, help="Check and look at data sets, in any known layout.")
@@ -50,7 +50,7 @@ def check(
     if json:
         _write(report)
     _show(report)
-    raise typer.Exit(EXIT_PROBLEMS if report.problems else 0)
+    raise typer.Exit(ExitCode.PROBLEMS if report.problems else ExitCode.DONE)
 
 
 @app.command("show")
@@ -63,7 +63,8 @@ def show(
 ) -> None:
     """Draw a contact sheet: images, what their masks mark, and names, spread over the data set."""
     from fasa_cli.data.contact_sheet import contact_sheet, spread
-    from fasa_cli.images import encode_jpeg, encode_png, write_atomically
+    from fasa_cli.files import write_atomically
+    from fasa_cli.imaging.encode import encode_jpeg, encode_png
 
     encoders = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
     if out.suffix.lower() not in encoders:
@@ -82,7 +83,7 @@ def _open(path: Path, layout: str | None = None, root: Path | None = None) -> Da
 def _write(report: Report) -> None:
     from dataclasses import asdict
 
-    from fasa_cli.reporting import json_line
+    from fasa_cli.files import json_line
 
     sys.stdout.write(json_line({"schema_version": 1, **asdict(report)}))
 

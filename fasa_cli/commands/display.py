@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
 
+    from fasa_cli.evaluation.tables import Mark, Table
     from fasa_cli.results import ScanRecord
-    from fasa_cli.tables import Mark, Table
 
 NOT_A_VERDICT = (
     "A score says how strongly the model reacts to a region; it is not a verdict on the photo."

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import printable, say
 from fasa_cli.commands.options import Device, Weights
-
-EXIT_PROBLEM = 3
 
 
 def doctor(
@@ -32,4 +31,4 @@ def doctor(
         else:
             typer.echo(printable(f"{symptom.state:8}{symptom.check:10}{symptom.text}"))
     say(f"problems found: {problems or 'none'}")
-    raise typer.Exit(EXIT_PROBLEM if problems else 0)
+    raise typer.Exit(ExitCode.PROBLEMS if problems else ExitCode.DONE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, console, is_screen, say
 from fasa_cli.commands.options import (
     Device,
@@ -21,9 +22,8 @@ from fasa_cli.commands.options import (
 from fasa_cli.text import printable
 
 if TYPE_CHECKING:
-    from fasa_cli.evaluation_runs import Comparison, EvaluationRun
+    from fasa_cli.evaluation.runs import Comparison, EvaluationRun
 
-EXIT_INCOMPLETE = 3
 _SHOWN = 5  # skipped images; the record has them all
 
 
@@ -84,8 +84,8 @@ def evaluate(
 
     from fasa_cli.assets import shipped_weights
     from fasa_cli.data.datasets import read_dataset
-    from fasa_cli.evaluation_runs import Data, Measurement, folder_name, measure, method_name
-    from fasa_cli.predictions import SavedPredictions
+    from fasa_cli.evaluation.predictions import SavedPredictions
+    from fasa_cli.evaluation.runs import Data, Measurement, folder_name, measure, method_name
     from fasa_cli.predictor import Predictor
 
     dataset = read_dataset(data, layout, root)
@@ -107,7 +107,7 @@ def evaluate(
     _show(run)
     if json:
         _write(as_json(run))
-    raise typer.Exit(EXIT_INCOMPLETE if run.scores.skipped else 0)
+    raise typer.Exit(ExitCode.INCOMPLETE if run.scores.skipped else ExitCode.DONE)
 
 
 def as_json(run: EvaluationRun) -> dict[str, Any]:
@@ -129,9 +129,9 @@ def _show(run: EvaluationRun) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fasa_cli.metrics import METRICS
-    from fasa_cli.result_tables import count_text
-    from fasa_cli.tables import INTERVALS, METRIC_NAMES
+    from fasa_cli.evaluation.metrics import METRICS
+    from fasa_cli.evaluation.result_tables import count_text
+    from fasa_cli.evaluation.tables import INTERVALS, METRIC_NAMES
 
     scores = run.scores
     title = (
@@ -165,7 +165,7 @@ def _show(run: EvaluationRun) -> None:
 
 
 def _compare(first: Path, second: Path, json: bool) -> None:
-    from fasa_cli.evaluation_runs import compare, read_evaluation
+    from fasa_cli.evaluation.runs import compare, read_evaluation
 
     comparison = compare(read_evaluation(first), read_evaluation(second))
     _show_comparison(comparison)
@@ -192,8 +192,8 @@ def _show_comparison(comparison: Comparison) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fasa_cli.metrics import METRICS
-    from fasa_cli.tables import METRIC_NAMES
+    from fasa_cli.evaluation.metrics import METRICS
+    from fasa_cli.evaluation.tables import METRIC_NAMES
 
     sides = (comparison.first, comparison.second)
     names = [printable(_label(run)) for run in sides]
@@ -231,6 +231,6 @@ def _label(run: EvaluationRun) -> str:
 
 
 def _write(values: dict[str, Any]) -> None:
-    from fasa_cli.reporting import json_line
+    from fasa_cli.files import json_line
 
     sys.stdout.write(json_line(values))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, say
 from fasa_cli.commands.options import Device, EncoderWeights, OriginalsAt, Weights
-from fasa_cli.commands.scan import EXIT_INCOMPLETE, EXIT_NO_IMAGE
 
 if TYPE_CHECKING:
-    from fasa_cli.overlays import Job
+    from fasa_cli.report.overlays import Job
     from fasa_cli.results import Failure
 
 
@@ -90,8 +90,8 @@ def overlay(
     From the folder of a scan, nothing is computed again; from photos, the model runs. Exit codes
     are those of fasa scan.
     """
-    from fasa_cli.overlays import ENCODERS, Look, write_overlay
-    from fasa_cli.saved_run import is_saved_run
+    from fasa_cli.report.overlays import ENCODERS, Look, write_overlay
+    from fasa_cli.scanning.saved_run import is_saved_run
 
     if out.suffix.lower() in _OTHER_FORMATS and not out.is_dir():
         raise typer.BadParameter(
@@ -118,19 +118,19 @@ def overlay(
         say(f"failed: {failure.path}: {failure.reason}")
     drawn = len(jobs) - sum(failure.stage == "overlay" for failure in failures)
     say(f"pictures drawn: {drawn}, failed: {len(failures)}" + (f"; in {out}" if drawn else ""))
-    raise typer.Exit(EXIT_INCOMPLETE if failures else 0)
+    raise typer.Exit(ExitCode.INCOMPLETE if failures else ExitCode.DONE)
 
 
 def _saved_jobs(
     folder: str, threshold: float | None, originals_at: Path | None
 ) -> tuple[list[Job], list[Failure]]:
-    from fasa_cli.overlays import run_jobs
-    from fasa_cli.saved_run import SavedRun
+    from fasa_cli.report.overlays import run_jobs
+    from fasa_cli.scanning.saved_run import SavedRun
 
     jobs = list(run_jobs(SavedRun(Path(folder), originals_at), threshold))
     if not jobs:
         say(f"{folder}: the scan has no result to draw")
-        raise typer.Exit(EXIT_NO_IMAGE)
+        raise typer.Exit(ExitCode.NO_IMAGE)
     return jobs, []
 
 
@@ -143,14 +143,14 @@ def _photo_jobs(
     device: str,
 ) -> tuple[list[Job], list[Failure]]:
     from fasa_cli.assets import shipped_weights
-    from fasa_cli.discovery import discover
-    from fasa_cli.overlays import photo_jobs
     from fasa_cli.predictor import Predictor
+    from fasa_cli.report.overlays import photo_jobs
+    from fasa_cli.scanning.discovery import discover
 
     found = discover(inputs, out)
     if not found.sources and not found.failures:
         say("no image found; name photos, folders with photos, or the folder of a scan")
-        raise typer.Exit(EXIT_NO_IMAGE)
+        raise typer.Exit(ExitCode.NO_IMAGE)
     if not found.sources:
         return [], list(found.failures)
     predictor = Predictor.from_checkpoint(weights or shipped_weights(), device, encoder_weights)

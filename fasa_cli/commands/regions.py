@@ -38,9 +38,9 @@ def regions(
 
     All have each region's area, box, mean and peak score; COCO and GeoJSON its shape, with holes.
     """
-    from fasa_cli.region_export import coco_lines, geojson_lines, region_csv_lines
-    from fasa_cli.reporting import write_lines
-    from fasa_cli.saved_run import SavedRun
+    from fasa_cli.files import write_lines
+    from fasa_cli.report.region_export import coco_lines, geojson_lines, region_csv_lines
+    from fasa_cli.scanning.saved_run import SavedRun
 
     chosen = format or _BY_SUFFIX.get(out.suffix.lower())
     if chosen is None:

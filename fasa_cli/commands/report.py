@@ -27,8 +27,8 @@ from fasa_cli.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fasa_cli.saved_run import SavedRun
-    from fasa_cli.tables import Table
+    from fasa_cli.evaluation.tables import Table
+    from fasa_cli.scanning.saved_run import SavedRun
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 _SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".html": "html", ".htm": "html"}
@@ -134,8 +134,8 @@ def _holds(run: Path, name: str) -> bool:
 def _evaluation_table(
     runs: Sequence[Path], number: int | None, metrics: list[str] | None, published: bool
 ) -> Table:
-    from fasa_cli.evaluation_runs import find_evaluations
-    from fasa_cli.result_tables import evaluation_table
+    from fasa_cli.evaluation.result_tables import evaluation_table
+    from fasa_cli.evaluation.runs import find_evaluations
 
     if not runs and not published:
         raise typer.BadParameter("name the folder of an evaluation, a sweep or a scan")
@@ -146,8 +146,8 @@ def _evaluation_table(
 def _report_sweep(
     run: Path, metrics: list[str] | None, format: str, intervals: bool, out: Path | None
 ) -> None:
-    from fasa_cli.sweeps import read_sweep, sweep_csv, sweep_tables
-    from fasa_cli.tables import METRIC_NAMES
+    from fasa_cli.evaluation.sweeps import read_sweep, sweep_csv, sweep_tables
+    from fasa_cli.evaluation.tables import METRIC_NAMES
 
     sweep = read_sweep(run)
     names = metrics or ["pixel_f1"]
@@ -161,7 +161,7 @@ def _report_sweep(
 
 
 def _write_tables(tables: Sequence[Table], format: str, intervals: bool, out: Path | None) -> None:
-    from fasa_cli.tables import to_csv, to_html, to_latex, to_markdown
+    from fasa_cli.evaluation.tables import to_csv, to_html, to_latex, to_markdown
 
     if format == "terminal":
         show_tables(tables, console(stderr=False), intervals)
@@ -175,7 +175,7 @@ def _write_tables(tables: Sequence[Table], format: str, intervals: bool, out: Pa
 
 
 def _write(text: str, format: str, out: Path | None) -> None:
-    from fasa_cli.images import write_atomically
+    from fasa_cli.files import write_atomically
 
     if out is None:
         sys.stdout.write(text)
@@ -188,7 +188,7 @@ def _write(text: str, format: str, out: Path | None) -> None:
 
 
 def _report_scan(run: Path, top: int, format: str, redact: str, out: Path | None) -> None:
-    from fasa_cli.saved_run import SavedRun
+    from fasa_cli.scanning.saved_run import SavedRun
 
     if format == "terminal":
         _show_scan(SavedRun(run), top)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, console, say, show_tables
 from fasa_cli.commands.options import (
     Device,
@@ -21,10 +22,9 @@ from fasa_cli.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from fasa_cli.degradations import Degradation
-    from fasa_cli.sweeps import Answering, Method
+    from fasa_cli.evaluation.sweeps import Answering, Method
+    from fasa_cli.imaging.degradations import Degradation
 
-EXIT_INCOMPLETE = 3
 # What a range without a step goes through (section 4.3 and IMDL-BenCo's sweeps).
 DEFAULTS: dict[str, int | Sequence[int]] = {
     "jpeg": 10,
@@ -121,10 +121,9 @@ def robustness(
     """
     from fasa_cli.assets import shipped_examples, shipped_weights
     from fasa_cli.data.datasets import read_dataset
-    from fasa_cli.evaluation_runs import Data, folder_name, method_name
-    from fasa_cli.metrics import METRICS
-    from fasa_cli.reporting import json_line
-    from fasa_cli.sweeps import (
+    from fasa_cli.evaluation.metrics import METRICS
+    from fasa_cli.evaluation.runs import Data, folder_name, method_name
+    from fasa_cli.evaluation.sweeps import (
         export_points,
         own_folder,
         points_of,
@@ -133,6 +132,7 @@ def robustness(
         with_earlier_points,
         write_curves,
     )
+    from fasa_cli.files import json_line
 
     given = {"jpeg": jpeg, "blur": blur, "noise": noise, "resize": resize}
     ranges = {kind: parse_range(text, DEFAULTS[kind]) for kind, text in given.items() if text}
@@ -152,7 +152,7 @@ def robustness(
         for reason in skipped:
             say(f"skipped: {reason}")
         say(f"{len(points)} data sets in {export}: {', '.join(point.name for point in points)}")
-        raise typer.Exit(EXIT_INCOMPLETE if skipped else 0)
+        raise typer.Exit(ExitCode.INCOMPLETE if skipped else ExitCode.DONE)
 
     files = list(weights or ([] if predictions else [shipped_weights()]))
     folders = list(predictions or [])
@@ -188,7 +188,8 @@ def robustness(
         sys.stdout.write(json_line({**result.about, "run": str(out)}))
     shown = ", ".join(each.name for each in curves)
     say(f"table, numbers and curves are in {out}: robustness.csv, robustness.json, {shown}")
-    raise typer.Exit(EXIT_INCOMPLETE if any(run.skipped for run in result.runs) else 0)
+    is_whole = not any(run.skipped for run in result.runs)
+    raise typer.Exit(ExitCode.DONE if is_whole else ExitCode.INCOMPLETE)
 
 
 def _methods(
@@ -199,8 +200,8 @@ def _methods(
     device: str,
     encoder_weights: str | None,
 ) -> list[Method]:
+    from fasa_cli.evaluation.sweeps import Method, predictions_per_severity
     from fasa_cli.predictor import Predictor
-    from fasa_cli.sweeps import Method, predictions_per_severity
 
     def opener(path: Path) -> Callable[[], Answering]:
         def open() -> Answering:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import (
     NOT_A_VERDICT,
     Progress,
@@ -31,14 +32,11 @@ from fasa_cli.commands.options import (
 from fasa_cli.text import counted, score_text
 
 if TYPE_CHECKING:
-    from fasa_cli.discovery import Discovery
     from fasa_cli.predictor import Predictor
     from fasa_cli.results import ScanRecord
-    from fasa_cli.scanning import Outcome, ScanSummary
+    from fasa_cli.scanning.discovery import Discovery
+    from fasa_cli.scanning.scanner import Outcome, ScanSummary
 
-EXIT_INCOMPLETE = 3
-EXIT_NO_IMAGE = 4
-EXIT_SCORE_REACHED = 10
 
 Inputs = Annotated[
     list[str] | None,
@@ -157,7 +155,7 @@ def scan(
         raise typer.BadParameter("--add keeps an earlier scan, --overwrite deletes it; choose one")
     if dry_run:
         _show_plan(found, out, json)
-        raise typer.Exit(EXIT_INCOMPLETE if found.failures else 0)
+        raise typer.Exit(ExitCode.INCOMPLETE if found.failures else ExitCode.DONE)
     if not found.sources:
         for failure in found.failures:
             say(f"failed: {failure.path}: {failure.reason}")
@@ -168,17 +166,17 @@ def scan(
             f"{len(found.skipped)} skipped{by_kind(_skipped_kinds(found))}"
         )
         say("nothing was written; check the paths")
-        raise typer.Exit(EXIT_INCOMPLETE)
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
-    from fasa_cli import scanning
     from fasa_cli.assets import shipped_weights
-    from fasa_cli.reporting import json_line
+    from fasa_cli.files import json_line
     from fasa_cli.results import Failure
-    from fasa_cli.resuming import deferred_predictor
+    from fasa_cli.scanning import scanner
+    from fasa_cli.scanning.resuming import deferred_predictor
 
     key = None
     if sign is not None:
-        from fasa_cli.signing import read_private_key
+        from fasa_cli.scanning.signing import read_private_key
 
         key = read_private_key(sign)
     path = weights or shipped_weights()
@@ -194,7 +192,7 @@ def scan(
         return predictor
 
     maps = probabilities or report_file is not None
-    options = scanning.ScanOptions(
+    options = scanner.ScanOptions(
         out,
         threshold,
         maps,
@@ -239,7 +237,7 @@ def scan(
             sys.stdout.flush()
 
     with Progress(len(found.sources) + len(found.failures), "images") as progress:
-        summary = scanning.scan(predictor, found, options, sys.argv, report, key)
+        summary = scanner.scan(predictor, found, options, sys.argv, report, key)
     ranking.show()
     reached.show()
     _show_summary(summary, out)
@@ -273,7 +271,7 @@ class _Reached:
 
 
 def _discover(inputs: list[str], files_from: str | None, null: bool, out: Path) -> Discovery:
-    from fasa_cli.discovery import discover, read_path_list
+    from fasa_cli.scanning.discovery import discover, read_path_list
 
     if not inputs and files_from is None:
         raise typer.BadParameter("name at least one file or folder", param_hint="INPUTS")
@@ -282,7 +280,7 @@ def _discover(inputs: list[str], files_from: str | None, null: bool, out: Path) 
     found = discover([text for text in inputs if text != "-"], out, listed)
     if not found.sources and not found.failures:
         say(f"no image found{by_kind(_skipped_kinds(found))}; name photos, or folders with photos")
-        raise typer.Exit(EXIT_NO_IMAGE)
+        raise typer.Exit(ExitCode.NO_IMAGE)
     return found
 
 
@@ -291,8 +289,8 @@ def _skipped_kinds(found: Discovery) -> dict[str, int]:
 
 
 def _show_plan(found: Discovery, out: Path, json: bool) -> None:
-    from fasa_cli.discovery import OUTPUT_SUFFIXES
-    from fasa_cli.reporting import json_line
+    from fasa_cli.files import json_line
+    from fasa_cli.scanning.discovery import OUTPUT_SUFFIXES
 
     for source in found.sources:
         mask = str(out / (source.name + OUTPUT_SUFFIXES["mask"]))
@@ -328,7 +326,7 @@ def _show_summary(summary: ScanSummary, out: Path) -> None:
     say(NOT_A_VERDICT)
 
 
-def _exit_code(summary: ScanSummary, reached: int) -> int:
+def _exit_code(summary: ScanSummary, reached: int) -> ExitCode:
     if summary.failed:
-        return EXIT_INCOMPLETE
-    return EXIT_SCORE_REACHED if reached else 0
+        return ExitCode.INCOMPLETE
+    return ExitCode.SCORE_REACHED if reached else ExitCode.DONE

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, say
 from fasa_cli.commands.options import Device, EncoderWeights, OriginalsAt, Weights
 
 if TYPE_CHECKING:
-    from fasa_cli.custody import Verification
-    from fasa_cli.saved_run import SavedRun
-
-EXIT_NOT_AS_IT_WAS = 3
+    from fasa_cli.scanning.saved_run import SavedRun
+    from fasa_cli.scanning.verification import Verification
 
 
 def verify(
@@ -45,11 +44,11 @@ def verify(
 
     Exit codes: 0 all is as it was; 1 the scan cannot be read; 3 something is not.
     """
-    from fasa_cli.bundle import is_bundle, verify_bundle
-    from fasa_cli.custody import verify as check
-    from fasa_cli.reporting import json_line
-    from fasa_cli.saved_run import SavedRun
-    from fasa_cli.signing import read_public_key
+    from fasa_cli.files import json_line
+    from fasa_cli.scanning.bundle import is_bundle, verify_bundle
+    from fasa_cli.scanning.saved_run import SavedRun
+    from fasa_cli.scanning.signing import read_public_key
+    from fasa_cli.scanning.verification import verify as check
 
     public = read_public_key(key) if key else None
     if bundled := is_bundle(run):
@@ -74,7 +73,8 @@ def verify(
             say(f"{finding.kind}: {finding.path}: {finding.reason}")
     bad = {name: sum(finding.check == name for finding in findings) for name in checked}
     _show(saved, checked, bad, bundled)
-    raise typer.Exit(EXIT_NOT_AS_IT_WAS if findings or (rerun and "rerun" not in checked) else 0)
+    is_as_recorded = not findings and (not rerun or "rerun" in checked)
+    raise typer.Exit(ExitCode.DONE if is_as_recorded else ExitCode.PROBLEMS)
 
 
 def _rerun(
@@ -86,8 +86,8 @@ def _rerun(
     device: str,
 ) -> Verification:
     from fasa_cli.assets import shipped_weights
-    from fasa_cli.custody import rerun
     from fasa_cli.predictor import Predictor, be_deterministic
+    from fasa_cli.scanning.verification import rerun
 
     config = saved.description["config"]
     if config.get("deterministic"):

@@ -26,7 +26,7 @@ def show(
     """Show what a weights file is; of the shipped one, also its model card."""
     from fasa_cli.assets import shipped_model_card, shipped_weights
     from fasa_cli.checkpoint import read_checkpoint
-    from fasa_cli.reporting import json_line
+    from fasa_cli.files import json_line
 
     path = weights or shipped_weights()
     checkpoint = read_checkpoint(path)

@@ -6,10 +6,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fasa_cli import degradations
 from fasa_cli.config import DataConfig
 from fasa_cli.data.development import framed
 from fasa_cli.data.synthesis import Forgery
+from fasa_cli.imaging import degradations
 from fasa_cli.results import GRID
 
 LARGEST_NOISE = 14.0  # variance, in squared grey levels

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fasa_cli.data.samples import Dataset, Sample
-from fasa_cli.degradations import resize, resize_mask
-from fasa_cli.rendering import overlay
+from fasa_cli.imaging.degradations import resize, resize_mask
+from fasa_cli.imaging.rendering import overlay
 
 SIDE = 220  # pixels of a thumbnail's longer side
 GAP = 12

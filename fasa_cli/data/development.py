@@ -11,8 +11,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fasa_cli import degradations
 from fasa_cli.data.shapes import random_region
+from fasa_cli.imaging import degradations
 
 _Step = Callable[[np.ndarray, np.random.Generator, np.ndarray | None], np.ndarray]
 

@@ -12,8 +12,8 @@ import numpy as np
 from fasa_cli.data.augmentation import publish
 from fasa_cli.data.synthesis import AUTHENTIC, Forger, Forgery
 from fasa_cli.errors import OutputError
-from fasa_cli.images import encode_mask, encode_png, write_atomically
-from fasa_cli.reporting import csv_table, write_lines
+from fasa_cli.files import csv_table, write_atomically, write_lines
+from fasa_cli.imaging.encode import encode_mask, encode_png
 
 MANIFEST = "manifest.csv"
 IMAGES, MASKS, UNTOUCHED = "images", "masks", "authentic"

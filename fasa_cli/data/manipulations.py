@@ -10,7 +10,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fasa_cli import degradations
 from fasa_cli.data.shapes import (
     crop_to_region,
     grown,
@@ -18,6 +17,7 @@ from fasa_cli.data.shapes import (
     natural_region,
     region_to_change,
 )
+from fasa_cli.imaging import degradations
 from fasa_cli.results import GRID
 
 PLACES = 12  # of which a careful forger takes the one where a copy fits best

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from fasa_cli.errors import DatasetError, ImageError
-from fasa_cli.images import open_image, read_image
+from fasa_cli.imaging.decode import open_image, read_image
 from fasa_cli.imaging.limits import Arrays
 
 Convention = Literal["bright", "nonzero", "dark", "green"]

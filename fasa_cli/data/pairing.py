@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fasa_cli.data.masks import MASK_SUFFIXES, Convention
 from fasa_cli.data.samples import Entry, Listing, Problem
-from fasa_cli.images import IMAGE_SUFFIXES
+from fasa_cli.imaging.formats import IMAGE_SUFFIXES
 
 MASK_ENDINGS = ("", "_gt", "_mask")
 WITHOUT_MASK = "images without a mask"

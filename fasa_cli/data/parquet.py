@@ -13,7 +13,7 @@ import numpy as np
 from fasa_cli.data.masks import mark
 from fasa_cli.data.samples import Problem, Sample, SampleError
 from fasa_cli.errors import DatasetError, ImageError
-from fasa_cli.images import decode_image
+from fasa_cli.imaging.decode import decode_image
 
 if TYPE_CHECKING:
     import pyarrow.parquet

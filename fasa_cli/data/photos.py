@@ -10,13 +10,8 @@ import numpy as np
 from fasa_cli.data.checking import fingerprint
 from fasa_cli.data.masks import read_mask
 from fasa_cli.errors import DatasetError, ImageError
-from fasa_cli.images import (
-    HEAD_BYTES,
-    IMAGE_SUFFIXES,
-    SUPPORTED_FORMATS,
-    read_image,
-    sniff_format,
-)
+from fasa_cli.imaging.decode import read_image
+from fasa_cli.imaging.formats import HEAD_BYTES, IMAGE_SUFFIXES, SUPPORTED_FORMATS, sniff_format
 
 
 class PhotoPool:

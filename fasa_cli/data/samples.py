@@ -11,7 +11,7 @@ import numpy as np
 
 from fasa_cli.data.masks import Convention, read_mask, turn_to_fit
 from fasa_cli.errors import DatasetError, ImageError
-from fasa_cli.images import read_image, upright
+from fasa_cli.imaging.decode import read_image, upright
 from fasa_cli.results import DecodedImage
 
 NAMES_SHOWN = 5

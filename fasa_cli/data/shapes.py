@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fasa_cli import degradations
+from fasa_cli.imaging import degradations
 
 SMALLEST_SHARE = 0.004  # of the window; a smaller region teaches little
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fasa_cli import degradations
 from fasa_cli.config import DataConfig
 from fasa_cli.data.development import develop
 from fasa_cli.data.manipulations import (
@@ -40,6 +39,7 @@ from fasa_cli.data.shapes import (
     within_box,
 )
 from fasa_cli.errors import ConfigError
+from fasa_cli.imaging import degradations
 from fasa_cli.results import GRID
 
 if TYPE_CHECKING:

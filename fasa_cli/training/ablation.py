@@ -8,7 +8,7 @@ from typing import Any
 
 from fasa_cli.config import VARIANTS, FasaConfig, Variant
 from fasa_cli.errors import DatasetError
-from fasa_cli.published import published_tables
+from fasa_cli.evaluation.published import published_tables
 from fasa_cli.training.processes import Processes
 from fasa_cli.training.sources import Sources
 from fasa_cli.training.trainer import Progress, Trainer

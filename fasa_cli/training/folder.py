@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +26,7 @@ from torch import Tensor
 
 from fasa_cli.config import FasaConfig
 from fasa_cli.errors import CheckpointError, OutputError
-from fasa_cli.images import write_atomically
-from fasa_cli.reporting import csv_table, write_lines
+from fasa_cli.files import csv_table, renamed_when_done, write_atomically, write_lines
 
 CONFIG, RUN, DATA = "config.yaml", "run.json", "data.json"
 METRICS, TABLE, CURVES = "metrics.jsonl", "metrics.csv", "curves.png"
@@ -195,15 +192,11 @@ def _flat(line: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A temporary name that becomes `path` when all went well."""
-    temporary = path.with_name(f".fasa-{uuid.uuid4().hex}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
+        with renamed_when_done(path) as temporary:
+            yield temporary
+    except (OutputError, SafetensorError) as error:
         raise OutputError(
-            f"{path}: cannot be written ({error}); the last checkpoint is intact: make room and "
-            "run the same command again"
+            f"{path}: cannot be written ({error.__cause__ or error}); the last checkpoint is "
+            "intact: make room and run the same command again"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ from fasa_cli.data.photos import PhotoPool
 from fasa_cli.data.samples import FolderDataset, Problem, Sample, SampleError, refuse
 from fasa_cli.data.synthesis import Forger, Forgery
 from fasa_cli.errors import DatasetError, FasaError, OutputError
-from fasa_cli.images import write_atomically
+from fasa_cli.files import write_atomically
 from fasa_cli.training.optimisation import resolve_precision
 
 READ = "read"  # the kind of a sample that was not forged here

@@ -23,9 +23,10 @@ from fasa_cli.config import FasaConfig
 from fasa_cli.data.contact_sheet import contact_sheet
 from fasa_cli.environment import environment
 from fasa_cli.errors import ConfigError, DatasetError, FasaError
-from fasa_cli.evaluation import evaluate
-from fasa_cli.images import encode_png, write_atomically
-from fasa_cli.metrics import false_alarms, mean
+from fasa_cli.evaluation.metrics import false_alarms, mean
+from fasa_cli.evaluation.scoring import evaluate
+from fasa_cli.files import write_atomically
+from fasa_cli.imaging.encode import encode_png
 from fasa_cli.model.backbones import ConvNextSide
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.losses import FasaLoss, LossTerms

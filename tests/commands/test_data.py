@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fasa_cli.app import app
-from fasa_cli.images import read_image
+from fasa_cli.imaging.decode import read_image
 from tests.data.test_layouts import casia2, mask, photo
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -78,7 +78,7 @@ def test_2_a_picture_of_another_kind(tmp_path: Path) -> None:
 def test_help_names_every_layout_and_protocol() -> None:
     from fasa_cli.commands.options import LAYOUTS, PROTOCOLS
     from fasa_cli.data.datasets import LAYOUT_NAMES
-    from fasa_cli.metrics import PROTOCOLS as KNOWN
+    from fasa_cli.evaluation.metrics import PROTOCOLS as KNOWN
 
     assert sorted(LAYOUTS.split(", ")) == sorted(LAYOUT_NAMES)
     assert tuple(KNOWN) == PROTOCOLS

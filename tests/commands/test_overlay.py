@@ -13,10 +13,10 @@ from typer.testing import CliRunner, Result
 
 from fasa_cli.app import app
 from fasa_cli.commands import overlay as command
-from fasa_cli.images import read_image
-from fasa_cli.overlays import STYLES
+from fasa_cli.imaging.decode import read_image
+from fasa_cli.imaging.rendering import COLORMAPS, overlay
 from fasa_cli.predictor import Predictor
-from fasa_cli.rendering import COLORMAPS, overlay
+from fasa_cli.report.overlays import STYLES
 from tests.conftest import scan_red, write_photo
 
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner, Result
 
 from fasa_cli.app import app
 from fasa_cli.data.datasets import read_dataset
-from fasa_cli.degradations import CLEAN, Degradation
-from fasa_cli.evaluation_runs import Data, Measurement, measure
-from fasa_cli.predictions import SavedPredictions
-from fasa_cli.sweeps import Method, sweep
+from fasa_cli.evaluation.predictions import SavedPredictions
+from fasa_cli.evaluation.runs import Data, Measurement, measure
+from fasa_cli.evaluation.sweeps import Method, sweep
+from fasa_cli.imaging.degradations import CLEAN, Degradation
 from tests.conftest import write_photo, write_set
 
 

@@ -18,9 +18,9 @@ from fasa_cli.app import app
 from fasa_cli.config import TINY, PostprocessConfig
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import save_model
-from fasa_cli.reporting import read_results
+from fasa_cli.scanning.records import read_results
 from tests.conftest import write_photo
-from tests.test_bundle import keys
+from tests.scanning.test_bundle import keys
 
 
 @pytest.fixture(autouse=True)

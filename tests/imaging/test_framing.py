@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasa_cli import degradations
 from fasa_cli.assets import shipped_examples
-from fasa_cli.images import read_image
+from fasa_cli.imaging import degradations
+from fasa_cli.imaging.decode import read_image
 from fasa_cli.imaging.framing import find_frame, jpeg_phase
 from fasa_cli.results import Frame
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fasa_cli.assets import shipped_examples
 from fasa_cli.errors import ImageError
-from fasa_cli.images import decode_image
+from fasa_cli.imaging.decode import decode_image
 from fasa_cli.imaging.jpeg_structure import END_OF_IMAGE, damage, is_whole_without_end
 
 PHOTOS = sorted(shipped_examples().glob("*/*.jpg"))

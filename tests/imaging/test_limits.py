@@ -22,11 +22,11 @@ from PIL import Image
 from fasa_cli.data.masks import read_mask
 from fasa_cli.data.samples import Sample
 from fasa_cli.errors import ImageError
-from fasa_cli.images import decode_image
+from fasa_cli.evaluation.predictions import SavedPredictions, read_map
+from fasa_cli.imaging.decode import decode_image
 from fasa_cli.imaging.limits import Arrays
-from fasa_cli.metadata import read_metadata
-from fasa_cli.predictions import SavedPredictions, read_map
-from fasa_cli.saved_run import SavedRun
+from fasa_cli.imaging.metadata import read_metadata
+from fasa_cli.scanning.saved_run import SavedRun
 from tests.conftest import scan_red, write_photo
 
 SIDES = (22_000, 18_000)
@@ -173,7 +173,7 @@ def test_pillows_own_limit_stays_as_its_user_has_it(tmp_path: Path) -> None:
     code = (
         "import PIL.Image as image\n"
         "image.MAX_IMAGE_PIXELS = 100\n"
-        "from fasa_cli.images import read_image\n"
+        "from fasa_cli.imaging.decode import read_image\n"
         f"assert read_image({str(tmp_path / 'a.png')!r}).pixels.shape == (32, 40, 3)\n"
         "assert image.MAX_IMAGE_PIXELS == 100\n"
     )

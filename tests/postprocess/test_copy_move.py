@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fasa_cli import degradations
-from fasa_cli.images import read_image
+from fasa_cli.imaging import degradations
+from fasa_cli.imaging.decode import read_image
 from fasa_cli.postprocess import copy_move
 from fasa_cli.postprocess.copy_move import (
     LocatedPair,

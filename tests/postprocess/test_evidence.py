@@ -11,7 +11,7 @@ import pytest
 
 from fasa_cli.assets import shipped_weights
 from fasa_cli.config import TINY, PostprocessConfig
-from fasa_cli.images import read_image
+from fasa_cli.imaging.decode import read_image
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.postprocess.copy_move import at_full_size
 from fasa_cli.predictor import Predictor

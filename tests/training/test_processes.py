@@ -96,7 +96,7 @@ def test_a_run_of_two_writes_once_and_scores_each_image_once(
 
     # The scores are those that one process gives the same weights.
     from fasa_cli.data.datasets import read_folder
-    from fasa_cli.evaluation import evaluate
+    from fasa_cli.evaluation.scoring import evaluate
     from fasa_cli.predictor import Predictor
 
     path = tmp_path / "two/last.safetensors"

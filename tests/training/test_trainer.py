@@ -273,7 +273,7 @@ def test_validation_scores_the_averaged_weights(tmp_path, write_set, photos):
     assert trainer.folder.last_scores() == validated[-1]
 
     from fasa_cli.data.datasets import read_folder
-    from fasa_cli.evaluation import evaluate
+    from fasa_cli.evaluation.scoring import evaluate
     from fasa_cli.predictor import Predictor
 
     predictor = Predictor.from_checkpoint(tmp_path / "run/last.safetensors", "cpu")

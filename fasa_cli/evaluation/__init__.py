@@ -1,0 +1,1 @@
+"""Measuring: metrics under named protocols, runs that can be compared, sweeps, and their tables."""

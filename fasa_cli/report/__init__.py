@@ -1,0 +1,1 @@
+"""A saved scan for people and for other tools: the HTML page, overlays, regions."""

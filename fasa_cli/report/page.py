@@ -1,0 +1,539 @@
+"""A scan as one HTML file that opens anywhere: no network, no other file, no script from outside.
+
+The page is `html/report.html` with its style and script inlined and the results as JSON. Its
+content security policy names the script by hash, so nothing that a file name says can ever run.
+Photos are small copies; the most suspicious come first, and what does not fit is counted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import heapq
+import json
+import os
+import re
+import shlex
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from html import escape
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fasa_cli import __version__
+from fasa_cli.errors import ConfigError, FasaError
+from fasa_cli.files import utc_now, write_atomically, write_lines
+from fasa_cli.imaging.encode import encode_webp
+from fasa_cli.imaging.metadata import PhotoMetadata, read_metadata
+from fasa_cli.imaging.rendering import heat_map
+from fasa_cli.report.region_export import region_mask
+from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord
+from fasa_cli.scanning.discovery import RUN_FOLDER
+from fasa_cli.scanning.saved_run import REPORT_FILE, SavedRun
+from fasa_cli.text import printable
+
+REDACTIONS = ("paths", "gps")
+
+_PREVIEW_SIDE, _HEAT_SIDE, _THUMBNAIL_SIDE = 1280, 640, 320  # pixels of the longer side
+_PREVIEW_QUALITY, _HEAT_QUALITY, _THUMBNAIL_QUALITY = 80, 60, 70  # of WebP
+_PREVIEW_SHARE = 0.5  # of the bytes for pictures; the rest is for the thumbnails of many photos
+MOST_ROWS = 20_000  # photos that are listed at all, pictures or not
+_MOST_FAILURES = 2_000
+_LISTED_REGIONS = 30  # per photo
+_PREVIEW_OUTLINES, _THUMBNAIL_OUTLINES = 24_000, 3_000  # characters per photo
+_THREADS = min(4, os.cpu_count() or 1)
+_LARGE_PIXELS = 12_600_000
+_CHUNK = 16  # photos in hand at once
+_TEMPLATE = Path(__file__).parent / "html"
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What the report holds: `photos` and `failures` of the scan that are `listed`.
+
+    `thumbnails` and `previews` of the photos have a small picture and a large one with its heat
+    map; `unreadable` photos are no longer where they were scanned, or have changed. `bytes` is the
+    file's size.
+    """
+
+    photos: int
+    failures: int
+    listed: int
+    thumbnails: int
+    previews: int
+    unreadable: int
+    bytes: int
+
+
+def parse_redactions(text: str) -> frozenset[str]:
+    """Read `paths,gps`, one of the two, or `none`.
+
+    Raises:
+        ConfigError: another word is in it.
+    """
+    words = {word.strip() for word in text.split(",")} - {"", "none"}
+    if unknown := words - set(REDACTIONS):
+        raise ConfigError(f"--redact {', '.join(sorted(unknown))}: write paths, gps, or none")
+    return frozenset(words)
+
+
+def write_html_report(
+    run_folder: Path,
+    out: Path,
+    redact: Iterable[str] = REDACTIONS,
+    previews: int = 100,
+    max_bytes: int = 40_000_000,
+    advance: Callable[[], None] = lambda: None,
+) -> ReportSummary:
+    """Write the report of the scan in `run_folder` as the file `out`; the model does not run.
+
+    `redact` leaves out `paths` (absolute ones, and user names in them) and `gps` (positions).
+    At most `previews` photos get a large view; pictures stop before the file exceeds `max_bytes`.
+    `advance` is called once per photo that is listed.
+
+    Raises:
+        OutputError: the folder holds no scan, or `out` cannot be written.
+    """
+    run = SavedRun(run_folder)
+    page = _Page(run, frozenset(redact), previews, max_bytes, advance)
+    write_lines(out, page.lines())
+    place = json.dumps({"path": os.path.abspath(out)}) + "\n"
+    write_atomically(run_folder / RUN_FOLDER / REPORT_FILE, place.encode("ascii"))
+    return page.summary(out.stat().st_size)
+
+
+class _Page:
+    """One report in the making, and what it has counted so far."""
+
+    def __init__(
+        self,
+        run: SavedRun,
+        redact: frozenset[str],
+        previews: int,
+        max_bytes: int,
+        advance: Callable[[], None],
+    ) -> None:
+        self._run = run
+        self._redact = redact
+        self._shown = _Shown("paths" in redact, run)
+        self._most_previews = previews
+        self._max_bytes = max_bytes
+        self._advance = advance
+        self._bytes = 0
+        self._preview_bytes = 0.0
+        self._is_full = False
+        self._one_large = threading.Lock()  # several at once would fill the memory
+        self._photo_count = self._marked = self._failure_count = 0
+        self._thumbnails = self._previews = self._unreadable = 0
+        self._photos: list[dict[str, Any]] = []
+
+    def lines(self) -> Iterator[str]:
+        head, tail = _shell(self._run.digest())
+        yield head
+        failures = list(islice(self._run.failures(), _MOST_FAILURES))
+        self._failure_count = sum(1 for _ in self._run.failures())
+        records = self._most_suspicious()
+        data: dict[str, Any] = {
+            "made": _now(),
+            "version": __version__,
+            "redacted": sorted(self._redact),
+            "threshold": self._run.threshold,
+            "status": str(self._run.description.get("status")),
+            "remaining": (self._run.description.get("counts") or {}).get("remaining", 0),
+            "run": self._provenance(),
+            "failures": [self._failure(failure) for failure in failures],
+            "gradient": _gradient(),
+        }
+        self._bytes = len(head) + len(tail) + len(_embedded(data)) + 1000
+        self._bytes += sum(map(_row_bytes, records))
+        self._preview_bytes = self._bytes + _PREVIEW_SHARE * (self._max_bytes - self._bytes)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            waiting = iter(records)
+            while chunk := list(islice(waiting, _CHUNK)):
+                wanted = [self._wanted(offset) for offset in range(len(chunk))]
+                for prepared in pool.map(self._prepare, chunk, wanted):
+                    yield from self._placed(prepared)
+                    self._advance()
+        data["photos"] = self._photos
+        data["counts"] = {
+            "photos": self._photo_count,
+            "marked": self._marked,
+            "failures": self._failure_count,
+            "skipped": Counter(skipped.kind for skipped in self._run.skipped()),
+            "unlisted": self._photo_count - len(records),
+            "unlisted_failures": self._failure_count - len(failures),
+            "thumbnails": self._thumbnails,
+            "previews": self._previews,
+            "unreadable": self._unreadable,
+        }
+        yield f'<script type="application/json" id="data">{_embedded(data)}</script>\n'
+        yield tail
+
+    def summary(self, size: int) -> ReportSummary:
+        return ReportSummary(
+            photos=self._photo_count,
+            failures=self._failure_count,
+            listed=len(self._photos),
+            thumbnails=self._thumbnails,
+            previews=self._previews,
+            unreadable=self._unreadable,
+            bytes=size,
+        )
+
+    def _most_suspicious(self) -> list[ScanRecord]:
+        """The records with the highest scores, of equal ones those with more area marked."""
+
+        def counted() -> Iterator[tuple[float, float, int, ScanRecord]]:
+            for number, record in enumerate(self._run.records()):
+                self._photo_count += 1
+                self._marked += record.region_count > 0
+                yield record.score_max, record.area_fraction, -number, record
+
+        return [ranked[-1] for ranked in heapq.nlargest(MOST_ROWS, counted(), lambda r: r[:3])]
+
+    # --- Pictures ---
+
+    def _wanted(self, offset: int) -> str:
+        """What the photo at this place gets: a `preview` and a thumbnail, a `thumbnail`, nothing.
+
+        Whether it still fits is seen when it is there; after the first that does not, none is made.
+        """
+        if self._is_full:
+            return "nothing"
+        fits = self._bytes < self._preview_bytes
+        return "preview" if fits and self._previews + offset < self._most_previews else "thumbnail"
+
+    def _prepare(self, record: ScanRecord, wanted: str) -> _Prepared:
+        width, height = record.display_size
+        with self._one_large if width * height > _LARGE_PIXELS else nullcontext():
+            return self._with_pictures(record, wanted)
+
+    def _with_pictures(self, record: ScanRecord, wanted: str) -> _Prepared:
+        try:
+            if wanted == "nothing":
+                return _Prepared(record)
+            photo, data = self._run.read_photo(record)
+        except FasaError as error:
+            return _Prepared(record, problem=str(error))
+        metadata = read_metadata(data)
+        thumbnail = encode_webp(_fitted(photo.pixels, _THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
+        if wanted == "thumbnail":
+            outlines = _outlines(record, _THUMBNAIL_SIDE, _THUMBNAIL_OUTLINES)
+            return _Prepared(record, metadata, outlines, thumbnail)
+        outlines = _outlines(record, _PREVIEW_SIDE, _PREVIEW_OUTLINES)
+        preview = encode_webp(_fitted(photo.pixels, _PREVIEW_SIDE), _PREVIEW_QUALITY)
+        try:
+            heat, problem = self._heat(record), None
+        except FasaError as error:
+            heat, problem = None, str(error)
+        return _Prepared(record, metadata, outlines, thumbnail, preview, heat, problem)
+
+    def _heat(self, record: ScanRecord) -> bytes | None:
+        """The heat map as a picture whose opacity is the probability."""
+        probabilities = self._run.read_probabilities(record)
+        if probabilities is None:
+            return None
+        small = np.clip(_fitted(probabilities, _HEAT_SIDE), 0, 1)
+        opacity = np.rint(small * 255).astype(np.uint8)
+        return encode_webp(np.dstack((heat_map(small), opacity)), _HEAT_QUALITY)
+
+    def _placed(self, prepared: _Prepared) -> Iterator[str]:
+        """The pictures of a photo as far as they fit, and its row."""
+        number = len(self._photos)
+        row = self._row(prepared)
+        self._bytes += len(_embedded(row)) - _row_bytes(prepared.record)
+        pictures = {"t": prepared.thumbnail, "p": prepared.preview, "h": prepared.heat}
+        more = sum(map(len, prepared.outlines)) + 3 * len(prepared.outlines)
+        for kind, picture in pictures.items():
+            block = self._fits(f"{kind}{number}", picture, more) if picture else ""
+            if not block:  # the larger ones make no sense without the smaller
+                break
+            yield block
+            row["pictures"] += kind
+            row["outlines"], more = prepared.outlines, 0
+        self._is_full |= prepared.thumbnail is not None and not row["pictures"]
+        self._thumbnails += "t" in row["pictures"]
+        self._previews += "p" in row["pictures"]
+        self._unreadable += prepared.thumbnail is None and prepared.problem is not None
+        self._photos.append(row)
+
+    def _fits(self, name: str, picture: bytes, more: int) -> str:
+        """The element that holds a picture, or nothing when it and `more` bytes are too much."""
+        text = base64.b64encode(picture).decode("ascii")
+        block = f'<script type="text/plain" id="{name}">{text}</script>\n'
+        if self._bytes + len(block) + more > self._max_bytes:
+            return ""
+        self._bytes += len(block) + more
+        return block
+
+    # --- Words ---
+
+    def _row(self, prepared: _Prepared) -> dict[str, Any]:
+        record, metadata = prepared.record, prepared.metadata
+        return {
+            "name": printable(record.name),
+            "path": self._shown.path(record.path, record.name),
+            "score": record.score_max,
+            "score_network": record.score_network,
+            "score_copy_move": record.score_copy_move,
+            "lowered": record.lowered_fraction,
+            "area": record.area_fraction,
+            "regions": [_region(region) for region in record.regions[:_LISTED_REGIONS]],
+            "region_count": record.region_count,
+            "outlines": [],
+            "copies": [_copy(copy) for copy in record.copy_move],
+            "pictures": "",
+            "format": record.format,
+            "bytes": record.bytes,
+            "sha256": record.sha256,
+            "size": record.display_size,
+            "orientation": record.orientation,
+            "effective_size": record.effective_size,
+            "read": prepared.thumbnail is not None,
+            "camera": printable(metadata.camera or ""),
+            "software": printable(metadata.software or ""),
+            "taken": printable(metadata.taken or ""),
+            "quality": metadata.jpeg_quality,
+            "quality_exact": metadata.standard_tables,
+            "position": self._position(metadata),
+            "warnings": [self._shown.text(text) for text in record.warnings],
+            "problem": self._shown.text(prepared.problem, record) if prepared.problem else "",
+        }
+
+    def _position(self, metadata: PhotoMetadata) -> str:
+        if metadata.position is None:
+            return ""
+        if "gps" in self._redact:
+            return "in the file, left out here"
+        latitude, longitude = metadata.position
+        return f"{latitude:.6f}, {longitude:.6f}"
+
+    def _failure(self, failure: Failure) -> dict[str, str]:
+        return {
+            "name": self._shown.path(failure.path, os.path.basename(failure.path)),
+            "kind": printable(failure.kind),
+            "reason": self._shown.text(failure.reason, failure),
+            "stage": printable(failure.stage),
+        }
+
+    def _provenance(self) -> list[list[str]]:
+        """(label, value) pairs of what `run.json` says."""
+        run = self._run.description
+        weights, model = run.get("weights") or {}, run.get("config", {}).get("model") or {}
+        libraries = run.get("libraries") or {}
+        counts = run.get("counts") or {}
+        started, ended = str(run.get("started") or ""), str(run.get("ended") or "")
+        pairs = [
+            ("Command", self._shown.command(run.get("argv") or [])),
+            ("Folder", self._shown.path(str(run.get("folder") or ""), "left out")),
+            ("Status", str(run.get("status") or "")),
+            ("Started", _time(started)),
+            ("Ended", _time(ended)),
+            ("Time", f"{counts['seconds']} s" if "seconds" in counts else ""),
+            ("Tool", f"fasa {run.get('version')}"),
+            ("Weights", self._weights_name(weights)),
+            ("Weights SHA-256", str(weights.get("sha256") or "")),
+            ("Model", f"{model.get('preset')}, variant {model.get('variant')}"),
+            ("Threshold", f"{self._run.threshold:g}"),
+            ("Settings SHA-256", str(run.get("config_sha256") or "")),
+            ("Device", str(run.get("device") or "")),
+            ("Python", str(run.get("python") or "")),
+            ("System", str(run.get("platform") or "")),
+            ("Libraries", ", ".join(f"{name} {libraries[name]}" for name in sorted(libraries))),
+        ]
+        return [[label, printable(value)] for label, value in pairs if value]
+
+    def _weights_name(self, weights: dict[str, Any]) -> str:
+        path = str(weights.get("path") or "")
+        name = self._shown.path(path, re.split(r"[/\\]", path)[-1]) if path else "without a file"
+        return f"{name} ({weights.get('parameters') or 0:,} parameters)"
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A record with its outlines and WebP pictures, as many as were wanted and could be had."""
+
+    record: ScanRecord
+    metadata: PhotoMetadata = field(default_factory=PhotoMetadata)
+    outlines: Sequence[str] = ()
+    thumbnail: bytes | None = None
+    preview: bytes | None = None
+    heat: bytes | None = None
+    problem: str | None = None
+
+
+# --- Redaction ------------------------------------------------------------------------------
+
+# An absolute path on any system, up to its last separator; what may stand before one in a text.
+_FOLDERS = re.compile(r"(?<![^\s'\"=(,:;])(?:[A-Za-z]:[\\/]|\\\\|~?/)(?:[^\\/\n'\"]*[\\/])*")
+
+
+class _Shown:
+    """Text of the run as it is shown: printable, and without absolute paths when asked."""
+
+    def __init__(self, redact: bool, run: SavedRun) -> None:
+        self._hides = redact
+        folder = str(run.description.get("folder") or "")
+        known = {folder, str(Path(run.out).absolute()), str(Path.home()), os.getcwd()}
+        self._known = sorted((path for path in known if len(path) > 1), key=len, reverse=True)
+
+    def path(self, path: str, instead: str) -> str:
+        """A path, or `instead` of one that says where on the machine something lies."""
+        return printable(instead if self._hides and _leads_out(path) else path)
+
+    def text(self, text: str, about: ScanRecord | Failure | None = None) -> str:
+        """A message; `about` gives the path that it may name."""
+        if self._hides:
+            if about is not None and _leads_out(about.path):
+                text = text.replace(about.path, os.path.basename(about.path))
+            for path in self._known:
+                text = text.replace(path, "…")
+            text = _FOLDERS.sub("…/", text)
+        return printable(text)
+
+    def command(self, argv: Sequence[Any]) -> str:
+        """A command line, absolute paths in it cut to their last part."""
+        words = [str(word) for word in argv]
+        if self._hides:
+            words = [self._word(word) for word in words]
+        return printable(" ".join(word if "…" in word else shlex.quote(word) for word in words))
+
+    def _word(self, word: str) -> str:
+        option, equals, value = word.partition("=")
+        is_option = option.startswith("-") and equals
+        path = value if is_option else word
+        if not _leads_out(path):
+            return word
+        last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+        return f"{option}=…/{last}" if is_option else f"…/{last}"
+
+
+def _leads_out(path: str) -> bool:
+    """Whether a path is absolute on any system, or goes up from where the scan was started."""
+    parts = re.split(r"[/\\]", path)
+    return path.startswith(("/", "\\", "~")) or path[1:2] == ":" or ".." in parts
+
+
+# --- Pieces ---------------------------------------------------------------------------------
+
+
+def _shell(digest: str) -> tuple[str, str]:
+    """The page up to where the data belong, and after; `digest` says of which scan it is."""
+    style = (_TEMPLATE / "report.css").read_text(encoding="utf-8")
+    script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_source_hash(style)}'; "
+        f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    page = (_TEMPLATE / "report.html").read_text(encoding="utf-8")
+    head, tail = page.split("<!-- data -->")
+    head = head.replace("{policy}", escape(policy)).replace("{digest}", escape(digest))
+    head = head.replace("/* style */", style)
+    return head, tail.replace("/* script */", script)
+
+
+def _source_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
+
+
+def _embedded(data: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _row_bytes(record: ScanRecord) -> int:
+    """About what a record takes as JSON."""
+    return 1000 + 2 * len(record.path) + 90 * min(len(record.regions), _LISTED_REGIONS)
+
+
+def _region(region: Region) -> dict[str, Any]:
+    return {
+        "box": region.box,
+        "area": region.area,
+        "mean": region.mean_score,
+        "peak": region.peak_score,
+    }
+
+
+def _copy(copy: CopyMovePair) -> dict[str, Any]:
+    return {"boxes": copy.boxes, "matches": copy.matches, "probability": copy.probability}
+
+
+def _fitted(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Scale down to `side` pixels at most."""
+    height, width = pixels.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return pixels
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _outlines(record: ScanRecord, side: int, most: int) -> list[str]:
+    """The listed regions as SVG paths in pixels of the photo, for a view of `side` pixels.
+
+    They get coarser until they have `most` characters at most.
+    """
+    regions = [region for region in record.regions[:_LISTED_REGIONS] if region.rle]
+    shapes = [_rings(region_mask(record, region)) for region in regions]
+    coarse = max(1.0, max(record.display_size) / side)
+    while True:
+        paths = [
+            _svg_path(rings, region.box, coarse)
+            for rings, region in zip(shapes, regions, strict=True)
+        ]
+        if sum(map(len, paths)) <= most or coarse > max(record.display_size):
+            return paths
+        coarse *= 2
+
+
+def _rings(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """(area, points) of the outer and inner contours of a region, largest first."""
+    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return sorted(((cv2.contourArea(ring), ring) for ring in rings), key=lambda r: -r[0])
+
+
+def _svg_path(
+    rings: list[tuple[float, np.ndarray]], box: tuple[int, int, int, int], coarse: float
+) -> str:
+    """The outline of a region and of its holes, to within about `coarse` pixels.
+
+    OpenCV's contours run through the centres of pixels, hence the halves.
+    """
+    pieces = []
+    for number, (area, ring) in enumerate(rings):
+        if number and area < coarse**2:
+            break
+        points = cv2.approxPolyDP(ring, 0.5 * coarse, True)[:, 0] + (box[0] + 0.5, box[1] + 0.5)
+        places = [f"{x:g} {y:g}" for x, y in points.tolist()]
+        pieces.append(f"M{'L'.join(places)}Z")
+    return "".join(pieces)
+
+
+def _gradient() -> list[str]:
+    """CSS colours of the heat map, from 0 to 1."""
+    colours = heat_map(np.linspace(0, 1, 11, dtype=np.float32)[None])[0]
+    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours.tolist()]
+
+
+def _now() -> str:
+    return _time(utc_now())
+
+
+def _time(text: str) -> str:
+    """2025-11-25T01:02:03+00:00 -> 25 November 2025, 01:02 UTC; other text as it is."""
+    try:
+        when = datetime.fromisoformat(text).astimezone(timezone.utc)
+    except ValueError:
+        return text
+    return f"{when.day} {when:%B %Y, %H:%M} UTC"
