@@ -21,6 +21,7 @@ from fasa_cli.commands import (
     data,
     doctor,
     evaluate,
+    inspect,
     overlay,
     regions,
     report,
@@ -84,6 +85,7 @@ app = typer.Typer(
 )
 _USE, _EVIDENCE, _RESEARCH, _OWN = "Look at photos", "Evidence", "Research", "This installation"
 app.command("scan", rich_help_panel=_USE)(scan.scan)
+app.command("inspect", rich_help_panel=_USE)(inspect.inspect)
 app.command("overlay", rich_help_panel=_USE)(overlay.overlay)
 app.command("regions", rich_help_panel=_USE)(regions.regions)
 app.command("verify", rich_help_panel=_EVIDENCE)(verify.verify)

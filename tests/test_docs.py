@@ -8,13 +8,26 @@ import pytest
 import typer
 
 from fasa_cli.app import app
+from fasa_cli.inspection.records import (
+    Component,
+    Finding,
+    Inspection,
+    JpegCoding,
+    JpegStructure,
+    Preview,
+)
+from fasa_cli.inspection.records import Segment as JpegSegment
 from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord, Skipped
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("record", [ScanRecord, Failure, Skipped, Region, CopyMovePair])
+RECORDS = [ScanRecord, Failure, Skipped, Region, CopyMovePair]
+RECORDS += [Inspection, Finding, Preview, JpegCoding, JpegStructure, JpegSegment, Component]
+
+
+@pytest.mark.parametrize("record", RECORDS)
 def test_every_field_of_a_record_is_documented(record: type) -> None:
     text = (ROOT / "docs/records.md").read_text(encoding="utf-8")
     missing = [field.name for field in fields(record) if f"`{field.name}`" not in text]

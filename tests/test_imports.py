@@ -20,7 +20,7 @@ ROOMS = (
     ("errors", "text", "environment"),
     ("assets", "config", "files", "results"),
     ("imaging", "postprocess", "checkpoint"),
-    ("model", "data"),
+    ("model", "data", "inspection"),
     ("predictor",),
     ("scanning",),
     ("evaluation",),
@@ -118,6 +118,7 @@ def test_commands_import_nothing_heavy(module: str) -> None:
     [
         ["--help"],
         ["scan", "--help"],
+        ["inspect", "--help"],
         ["train", "--help"],
         ["ablate", "--help"],
         ["evaluate", "--help"],

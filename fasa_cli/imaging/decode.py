@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import os
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +19,6 @@ from fasa_cli.imaging.formats import HEAD_BYTES, SUPPORTED_FORMATS, sniff_format
 from fasa_cli.imaging.jpeg_structure import END_OF_IMAGE, damage, is_whole_without_end
 from fasa_cli.imaging.limits import MAX_PIXELS, check_size, open_header
 from fasa_cli.results import DecodedImage
-
-# What Pillow mutters while reading belongs into `DecodedImage.warnings` or nowhere; its warnings of
-# large pictures stay as they are. A filter set once is safe with threads;
-# warnings.catch_warnings() is not.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> DecodedImage:

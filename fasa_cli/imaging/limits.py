@@ -7,8 +7,10 @@ decoded. Nothing is set for the whole process: Pillow's own limit stays as its u
 from __future__ import annotations
 
 import io
+import logging
 import math
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fasa_cli.errors import ImageError
+
+# What Pillow mutters while reading belongs into records or nowhere; its warnings of
+# large pictures stay as they are. A filter set once is safe with threads;
+# warnings.catch_warnings() is not.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_PIXELS = 200_000_000
 _MAX_ITEM = 16  # bytes of a value

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
+from fasa_cli.imaging.jpeg_tables import LUMA, scaled_table
 from fasa_cli.imaging.limits import open_header
 
 _LONGEST_TEXT = 200  # characters; a tag can hold megabytes
@@ -105,29 +107,12 @@ def _degrees(parts: Any, reference: Any) -> float | None:
 
 # --- JPEG quality ---------------------------------------------------------------------------
 
-# The brightness table of the JPEG standard's annex K, sorted: files store it in zigzag order, and
-# readers differ in whether they undo that.
-_STANDARD_TABLE = np.sort(
-    np.array(
-        [
-            *(16, 11, 10, 16, 24, 40, 51, 61),
-            *(12, 12, 14, 19, 26, 58, 60, 55),
-            *(14, 13, 16, 24, 40, 57, 69, 56),
-            *(14, 17, 22, 29, 51, 87, 80, 62),
-            *(18, 22, 37, 56, 68, 109, 103, 77),
-            *(24, 35, 55, 64, 81, 104, 113, 92),
-            *(49, 64, 78, 87, 103, 121, 120, 101),
-            *(72, 92, 95, 98, 112, 100, 103, 99),
-        ]
-    )
-)
 
-
+@cache
 def _standard_tables() -> np.ndarray:
-    """100 x 64: the sorted brightness tables of libjpeg's qualities 1 to 100."""
-    quality = np.arange(1, 101)
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    return np.clip((_STANDARD_TABLE * scale[:, None] + 50) // 100, 1, 255)
+    """100 x 64: the sorted brightness tables of libjpeg's qualities 1 to 100; files store them in
+    zigzag order, and readers differ in whether they undo that."""
+    return np.sort([scaled_table(LUMA, quality) for quality in range(1, 101)], axis=1)
 
 
 def _jpeg_quality(tables: dict[int, list[int]]) -> tuple[int | None, bool]:

@@ -78,10 +78,11 @@ class _Candidate:
 _Met = _Candidate | Failure | Skipped
 
 
-def discover(inputs: Sequence[str], out: Path, listed: Iterable[str] = ()) -> Discovery:
+def discover(inputs: Sequence[str], out: Path | None, listed: Iterable[str] = ()) -> Discovery:
     """List the images of files, folders and globs (`inputs`) and of a list of paths (`listed`).
 
-    `out` is where outputs will go; it is not an input. Listed paths are never globs.
+    `out` is where outputs will go, if there will be any; it is not an input. Listed paths are never
+    globs.
 
     Raises:
         ConfigError: an input folder is `out` or lies within it.
@@ -129,8 +130,8 @@ def read_path_list(source: str, null: bool = False) -> list[str]:
 class _Walker:
     """Meets files; `out` is known so that it can be left out."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = os.path.realpath(out)
+    def __init__(self, out: Path | None) -> None:
+        self._out = None if out is None else os.path.realpath(out)
         self._why_not = cache(self._find_reason)  # globs ask again for every match
         self.roots: list[str] = []  # absolute paths of the folders that were walked
 
@@ -162,7 +163,7 @@ class _Walker:
 
     def _unusable_root(self, folder: str) -> list[Failure]:
         """Why nothing below this folder can be an input, as a list of one or none."""
-        if Path(os.path.realpath(folder)).is_relative_to(self._out):
+        if self._out and Path(os.path.realpath(folder)).is_relative_to(self._out):
             raise ConfigError(
                 f"--out {self._out}: holds the input folder {folder}, and an output folder is "
                 "never scanned; choose another --out"
@@ -308,7 +309,7 @@ def _reason(error: Exception) -> str:
 
 
 def _with_names(
-    candidates: Sequence[_Candidate], roots: Sequence[str], out: Path
+    candidates: Sequence[_Candidate], roots: Sequence[str], out: Path | None
 ) -> Iterator[Source | Failure]:
     """Give every source a name of its own; equal ones are told apart by their path's hash."""
     labels = _root_labels(list(dict.fromkeys(roots)))
@@ -316,14 +317,14 @@ def _with_names(
     counts = Counter(map(_folded, plain))
     inputs = {_folded(candidate.absolute) for candidate in candidates}
     taken: set[str] = set()
-    top = os.path.abspath(out)
+    top = None if out is None else os.path.abspath(out)
     for candidate, name in zip(candidates, plain, strict=True):
         if counts[_folded(name)] > 1:
             name = f"{name}~{_path_hash(candidate.absolute)}"
-        target = os.path.join(top, *name.split("/"))
+        target = None if top is None else os.path.join(top, *name.split("/"))
         if _folded(name) in taken:
             yield _failure(candidate.path, "collision", f"another input is called {name}, too")
-        elif any(_folded(target + suffix) in inputs for suffix in OUTPUT_SUFFIXES.values()):
+        elif target and any(_folded(target + end) in inputs for end in OUTPUT_SUFFIXES.values()):
             reason = "its mask would overwrite another input; choose another --out"
             yield _failure(candidate.path, "collision", reason)
         else:

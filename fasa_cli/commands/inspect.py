@@ -1,0 +1,93 @@
+"""fasa inspect: what photos' files say of their own history, without the model."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from fasa_cli.commands._exit_codes import ExitCode
+from fasa_cli.commands.display import Progress, by_kind, printable, say
+from fasa_cli.commands.scan import FilesFrom, Inputs, Null
+from fasa_cli.text import counted
+
+
+class Severity(str, Enum):
+    """How much a finding asks for an explanation."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+def inspect(
+    inputs: Inputs = None,
+    files_from: FilesFrom = None,
+    null: Null = False,
+    json: Annotated[bool, typer.Option("--json", help="Everything, as JSON Lines.")] = False,
+    previews: Annotated[
+        bool,
+        typer.Option(
+            "--previews/--no-previews",
+            help="Compare thumbnails and previews with the picture; without, no pixel is decoded.",
+        ),
+    ] = True,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option(help="Exit with 10 if any finding is of this severity or above."),
+    ] = None,
+) -> None:
+    """Say what photos' files tell of their own history: coding, metadata, previews, marks.
+
+    No model runs, and nothing here is a verdict: every finding says what it does not show. Exit
+    codes: 0 all inspected; 3 some inputs were not; 4 no image found; 10 --fail-on reached.
+    """
+    from fasa_cli.errors import ImageError
+    from fasa_cli.files import json_line
+    from fasa_cli.inspection.inspecting import inspect_file
+    from fasa_cli.inspection.records import SEVERITIES
+    from fasa_cli.inspection.summary import full_lines, highest_severity, short_line
+    from fasa_cli.scanning.discovery import discover, read_path_list
+
+    inputs = inputs or []
+    if not inputs and files_from is None:
+        raise typer.BadParameter("name at least one file or folder", param_hint="INPUTS")
+    listed = read_path_list("-", null) if "-" in inputs else []
+    listed += read_path_list(files_from, null) if files_from is not None else []
+    found = discover([text for text in inputs if text != "-"], None, listed)
+    if not found.sources and not found.failures:
+        say("no image found; name photos, or folders with photos")
+        raise typer.Exit(ExitCode.NO_IMAGE)
+    failed = [(failure.path, failure.reason) for failure in found.failures]
+    is_single = len(found.sources) == 1 and not found.failures
+    severities: dict[str, int] = {}
+    with Progress(len(found.sources), "images") as progress:
+        for source in found.sources:
+            progress.advance()
+            try:
+                inspection = inspect_file(source.path, previews)
+            except ImageError as error:
+                failed.append((source.path, str(error).removeprefix(f"{source.path}: ")))
+                continue
+            worst = highest_severity(inspection) or "nothing"
+            severities[worst] = severities.get(worst, 0) + 1
+            if json:
+                sys.stdout.write(json_line(inspection))
+                continue
+            lines = full_lines(inspection) if is_single else [short_line(inspection)]
+            for line in lines:
+                sys.stdout.write(printable(line) + "\n")
+    for path, reason in failed:
+        say(f"failed: {path}: {reason}")
+    if not is_single:
+        say(
+            f"{counted(sum(severities.values()), 'image')} inspected, {len(failed)} failed; "
+            f"highest severity{by_kind(severities)}"
+        )
+    if failed:
+        raise typer.Exit(ExitCode.INCOMPLETE)
+    reached = fail_on and SEVERITIES[SEVERITIES.index(fail_on.value) :]
+    if reached and any(severity in severities for severity in reached):
+        raise typer.Exit(ExitCode.SCORE_REACHED)
