@@ -22,7 +22,8 @@ import numpy as np
 from fasa_cli.results import CopyMovePair
 
 LARGEST = 1_000_000  # pixels; a larger photo is scaled down first, which copies survive
-_MOST_KEY_POINTS = 4_000  # the strongest; comparing them takes this squared
+_PIXELS_PER_POINT = 250  # of the photo, for each of the strongest key points that are compared,
+_FEWEST_POINTS = 1_000  # but at least so many; comparing them takes their number squared
 _CONTRAST = 0.008  # of SIFT, a fifth of its default: smooth parts are copied too
 _EDGE_RATIO = 15.0
 _APART = 20.0  # pixels between a key point and its partner, at least
@@ -173,14 +174,15 @@ def candidates(
 
 
 def _key_points(grey: np.ndarray) -> _KeyPoints:
-    sift = cv2.SIFT.create(
-        nfeatures=0, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE_RATIO, sigma=1.6
+    most = max(_FEWEST_POINTS, grey.size // _PIXELS_PER_POINT)
+    sift = cv2.SIFT.create(  # which describes the strongest only
+        nfeatures=most, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE_RATIO, sigma=1.6
     )
     found, descriptors = sift.detectAndCompute(grey, None)
     if not found:
         return _KeyPoints(np.empty((0, 2)), np.empty(0), np.empty(0), np.empty((0, 128)))
     rows = np.array([(*one.pt, one.size, one.angle, one.response) for one in found], np.float32)
-    strongest = np.argsort(-rows[:, 4], kind="stable")[:_MOST_KEY_POINTS]
+    strongest = np.argsort(-rows[:, 4], kind="stable")[:most]
     rows, descriptors = rows[strongest], descriptors[strongest]
     # Square roots of unit sums compare by Hellinger's distance, and have unit length.
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-6))
