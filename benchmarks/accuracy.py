@@ -37,13 +37,8 @@ from fasa_cli import __version__
 from fasa_cli.data.datasets import FolderDataset, Sample, SampleError, read_folder, readable
 from fasa_cli.data.samples import Entry
 from fasa_cli.errors import DatasetError, FasaError
-from fasa_cli.evaluation.metrics import (
-    FALSE_ALARM_AREA,
-    Interval,
-    bootstrap_interval,
-    false_alarms,
-    mean,
-)
+from fasa_cli.evaluation.bootstrap import Interval, bootstrap_interval
+from fasa_cli.evaluation.metrics import FALSE_ALARM_AREA, false_alarms, mean
 from fasa_cli.evaluation.scoring import Evaluation, degraded, evaluate
 from fasa_cli.imaging.decode import declared_pixels
 from fasa_cli.imaging.degradations import CLEAN, Degradation

@@ -31,7 +31,8 @@ from fasa_cli.config import TINY
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.predictor import Predictor
 from fasa_cli.scanning.discovery import discover
-from fasa_cli.scanning.scanner import ScanOptions, scan
+from fasa_cli.scanning.options import ScanOptions
+from fasa_cli.scanning.scanner import scan
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from fasa_cli.assets import shipped_weights
 from fasa_cli.predictor import Predictor
 from fasa_cli.scanning.discovery import discover
-from fasa_cli.scanning.scanner import ScanOptions, ScanSummary
+from fasa_cli.scanning.options import ScanOptions, ScanSummary
 from fasa_cli.scanning.scanner import scan as run_scan
 
 

@@ -169,8 +169,9 @@ def _scan(weights: Path | None, device: str) -> Iterator[Symptom]:
     from PIL import Image
 
     from fasa_cli.scanning.discovery import discover
+    from fasa_cli.scanning.options import ScanOptions
     from fasa_cli.scanning.saved_run import SavedRun
-    from fasa_cli.scanning.scanner import ScanOptions, scan
+    from fasa_cli.scanning.scanner import scan
     from fasa_cli.scanning.verification import verify
 
     predictor, name = _predictor(weights, device)

@@ -70,7 +70,8 @@ class RedPredictor:
 
 def scan_red(*inputs: str, out: str = "masks", **options: Any) -> Path:
     """A scan with `RedPredictor`, written to the folder `out`."""
-    from fasa_cli.scanning.scanner import ScanOptions, scan
+    from fasa_cli.scanning.options import ScanOptions
+    from fasa_cli.scanning.scanner import scan
 
     folder = Path(out)
     found = discover(inputs or ("photos",), folder)

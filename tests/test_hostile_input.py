@@ -20,7 +20,8 @@ from PIL import Image, ImageCms
 
 from fasa_cli.imaging.decode import decode_image
 from fasa_cli.scanning.discovery import discover
-from fasa_cli.scanning.scanner import ScanOptions, ScanSummary, scan
+from fasa_cli.scanning.options import ScanOptions, ScanSummary
+from fasa_cli.scanning.scanner import scan
 from tests.conftest import RedPredictor, write_photo
 from tests.imaging.test_decode import exif_with, photo, png, saved, tiff, two_frames
 

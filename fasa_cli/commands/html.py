@@ -19,7 +19,7 @@ def check_report(out: Path, redact: str, made: Path | None = None) -> None:
         typer.BadParameter: `out` is a folder, or its folder is missing.
         ConfigError: `redact` has other words than `paths`, `gps` and `none`.
     """
-    from fasa_cli.report.page import parse_redactions
+    from fasa_cli.report.redaction import parse_redactions
 
     parse_redactions(redact)
     will_be = made is not None and Path(os.path.abspath(out.parent)) == Path(os.path.abspath(made))
@@ -35,7 +35,8 @@ def write_report(run: Path, out: Path, redact: str) -> None:
         ConfigError: `redact` has other words than `paths`, `gps` and `none`.
         OutputError: there is no scan, or the report cannot be written.
     """
-    from fasa_cli.report.page import MOST_ROWS, parse_redactions, write_html_report
+    from fasa_cli.report.page import MOST_ROWS, write_html_report
+    from fasa_cli.report.redaction import parse_redactions
     from fasa_cli.scanning.saved_run import SavedRun
 
     hidden = parse_redactions(redact)

@@ -146,7 +146,8 @@ def _evaluation_table(
 def _report_sweep(
     run: Path, metrics: list[str] | None, format: str, intervals: bool, out: Path | None
 ) -> None:
-    from fasa_cli.evaluation.sweeps import read_sweep, sweep_csv, sweep_tables
+    from fasa_cli.evaluation.sweep_tables import sweep_tables
+    from fasa_cli.evaluation.sweeps import read_sweep, sweep_csv
     from fasa_cli.evaluation.tables import METRIC_NAMES
 
     sweep = read_sweep(run)

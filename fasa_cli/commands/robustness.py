@@ -123,14 +123,13 @@ def robustness(
     from fasa_cli.data.datasets import read_dataset
     from fasa_cli.evaluation.metrics import METRICS
     from fasa_cli.evaluation.runs import Data, folder_name, method_name
+    from fasa_cli.evaluation.sweep_tables import sweep_tables, write_curves
     from fasa_cli.evaluation.sweeps import (
         export_points,
         own_folder,
         points_of,
         sweep,
-        sweep_tables,
         with_earlier_points,
-        write_curves,
     )
     from fasa_cli.files import json_line
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from fasa_cli.predictor import Predictor
     from fasa_cli.results import ScanRecord
     from fasa_cli.scanning.discovery import Discovery
-    from fasa_cli.scanning.scanner import Outcome, ScanSummary
+    from fasa_cli.scanning.options import ScanSummary
+    from fasa_cli.scanning.stages import Outcome
 
 
 Inputs = Annotated[

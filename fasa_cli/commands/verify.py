@@ -45,7 +45,7 @@ def verify(
     Exit codes: 0 all is as it was; 1 the scan cannot be read; 3 something is not.
     """
     from fasa_cli.files import json_line
-    from fasa_cli.scanning.bundle import is_bundle, verify_bundle
+    from fasa_cli.scanning.bundle_verification import is_bundle, verify_bundle
     from fasa_cli.scanning.saved_run import SavedRun
     from fasa_cli.scanning.signing import read_public_key
     from fasa_cli.scanning.verification import verify as check

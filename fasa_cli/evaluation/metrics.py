@@ -15,28 +15,20 @@ No result depends on the order of the images: means are exact sums (`math.fsum`)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-
-from fasa_cli.results import ImageScores, Scores
 
 EPS = 1e-8  # IMDL-BenCo's
 THRESHOLDS = np.arange(101) / 100  # the grid of the best single threshold
 ROUNDING = 1e-6  # float32 interpolation may leave [0, 1] by this much, no more
 FALSE_ALARM_AREA = 0.01  # Ours: fewer marked pixels than 1 % are a speck
-RESAMPLES = 2000  # of a bootstrap; the ends of its intervals then move by a few per cent
-
-_PORTION = 1 << 20  # numbers that are drawn at once
-
 PIXEL_METRICS = ("pixel_f1", "pixel_iou", "pixel_auc", "pixel_f1_best", "pixel_f1_permuted")
 IMAGE_METRICS = ("image_f1", "image_accuracy", "image_auc")
 FALSE_ALARM_METRICS = ("false_alarm_share", "false_alarm_large_share", "false_alarm_area")
 METRICS = (*PIXEL_METRICS, *IMAGE_METRICS, *FALSE_ALARM_METRICS)
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -92,17 +84,6 @@ class FalseAlarms(NamedTuple):
     any_share: float | None
     large_share: float | None
     area: float | None
-
-
-class Difference(NamedTuple):
-    """One metric of two predictors on the same `images`: `difference` is second - first, with its
-    95 % interval; `images` are those that the metric is over."""
-
-    first: float | None
-    second: float | None
-    difference: float | None
-    interval: Interval | None
-    images: int
 
 
 def confusion(mask: np.ndarray, target: np.ndarray) -> Confusion:
@@ -163,8 +144,8 @@ def pixel_auc(probabilities: np.ndarray, target: np.ndarray) -> float | None:
     Raises:
         ValueError: as `pixel_f1`.
     """
-    _check_probabilities(probabilities, target)
-    return _rank_auc(*_sorted_classes(probabilities, target))
+    check_probabilities(probabilities, target)
+    return rank_auc(*sorted_classes(probabilities, target))
 
 
 def f1_curve(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray | None:
@@ -173,8 +154,8 @@ def f1_curve(probabilities: np.ndarray, target: np.ndarray) -> np.ndarray | None
     Raises:
         ValueError: as `pixel_f1`.
     """
-    _check_probabilities(probabilities, target)
-    return _curve(*_sorted_classes(probabilities, target)) if target.any() else None
+    check_probabilities(probabilities, target)
+    return f1_at_thresholds(*sorted_classes(probabilities, target)) if target.any() else None
 
 
 def best_threshold(curves: Sequence[np.ndarray]) -> tuple[float, float] | None:
@@ -221,7 +202,7 @@ def image_auc(scores: np.ndarray, manipulated: np.ndarray) -> float | None:
         ValueError: as `image_f1`.
     """
     _check_scores(scores, manipulated)
-    return _rank_auc(*_sorted_classes(scores, manipulated))
+    return rank_auc(*sorted_classes(scores, manipulated))
 
 
 def false_alarms(areas: Sequence[float]) -> FalseAlarms:
@@ -242,330 +223,17 @@ def mean(values: Iterable[float | None]) -> float | None:
     return math.fsum(defined) / len(defined) if defined else None
 
 
-# --- Intervals --------------------------------------------------------------------------------
-
-
-def bootstrap_interval(
-    values: Iterable[float | None], seed: int = 0, resamples: int = RESAMPLES
-) -> Interval | None:
-    """The 95 % interval of a mean over images, by resampling them; None for fewer than two.
-
-    It covers the choice of images, not the choice of the model's training.
-    """
-    # Sorted, so that the same images in another order give the same interval.
-    defined = np.sort([value for value in values if value is not None])
-    if defined.size < 2:  # one image says nothing of how much images differ
-        return None
-    generator = np.random.default_rng(seed)
-    means = [
-        defined[generator.integers(defined.size, size=(rows, defined.size))].mean(axis=1)
-        for rows in _portions(resamples, defined.size)
-    ]
-    return _middle(np.concatenate(means))
-
-
-def image_intervals(
-    images: Sequence[ImageScores], threshold: float = 0.5, seed: int = 0
-) -> dict[str, Interval | None]:
-    """The 95 % intervals of image F1, accuracy and AUC, by the names of `Scores`.
-
-    Manipulated and authentic images are resampled apart: how many of each a set has was its
-    makers' choice, not chance. None where the metric is not defined, or where there is just one
-    image of a class.
-    """
-    statistics = _ImageStatistics(sorted(images, key=_by_scores), threshold)
-    draws = _draws(statistics.manipulated, seed)
-    drawn = np.concatenate([statistics(some) for some in draws])
-    return {
-        name: _middle(column) if statistics.can_vary(name) else None
-        for name, column in zip(IMAGE_METRICS, drawn.T, strict=True)
-    }
-
-
-def paired_differences(
-    first: Sequence[ImageScores],
-    second: Sequence[ImageScores],
-    thresholds: tuple[float, float] = (0.5, 0.5),
-    seed: int = 0,
-) -> dict[str, Difference]:
-    """What two predictors differ by on the same images, by the names of `Scores`.
-
-    `first[i]` and `second[i]` are of one image. Pixel metrics and false alarms are means of the
-    images' own differences; for the image metrics both sides see the same resamples, drawn as in
-    `image_intervals`. The thresholds are those of the two predictors.
-
-    Raises:
-        ValueError: the two are not of the same images: lengths or truths differ.
-    """
-    if [image.manipulated for image in first] != [image.manipulated for image in second]:
-        raise ValueError("the two sides are not of the same images")
-    pairs = sorted(
-        zip(first, second, strict=True), key=lambda pair: (_by_scores(pair[0]), _by_scores(pair[1]))
-    )
-    values = {
-        name: [(_metric_of(a, name), _metric_of(b, name)) for a, b in pairs]
-        for name in (*PIXEL_METRICS, *FALSE_ALARM_METRICS)
-    }
-    differences = {name: _mean_difference(values[name], seed) for name in values}
-    sides = [_ImageStatistics([pair[side] for pair in pairs], thresholds[side]) for side in (0, 1)]
-    once = np.ones((1, len(pairs)))
-    scores = [side(once)[0] for side in sides]
-    draws = _draws(sides[0].manipulated, seed)
-    drawn = np.concatenate([sides[1](some) - sides[0](some) for some in draws])
-    for index, name in enumerate(IMAGE_METRICS):
-        a, b = (None if np.isnan(side[index]) else float(side[index]) for side in scores)
-        differences[name] = Difference(
-            a,
-            b,
-            None if a is None or b is None else b - a,
-            _middle(drawn[:, index]) if sides[0].can_vary(name) else None,
-            len(pairs),
-        )
-    return differences
-
-
-class _ImageStatistics:
-    """Image F1, accuracy and AUC, NaN where not defined, of resampled images.
-
-    Called with R x N numbers, how often each resample has each image, it gives R x 3 values.
-    """
-
-    def __init__(self, images: Sequence[ImageScores], threshold: float) -> None:
-        scores = np.array([image.score for image in images], dtype=np.float64)
-        self.manipulated = np.array([image.manipulated for image in images], dtype=bool)
-        self._marked = scores > threshold
-        self._order = np.argsort(scores, kind="stable")
-        ordered = scores[self._order]
-        is_start = np.ones(scores.size, bool)
-        is_start[1:] = ordered[1:] != ordered[:-1]
-        self._starts = np.flatnonzero(is_start)  # of each run of equal scores
-
-    def can_vary(self, name: str) -> bool:
-        """Whether resampling tells anything of a metric: what it needs is there, and of no class
-        there is just one image."""
-        positives = int(self.manipulated.sum())
-        negatives = self.manipulated.size - positives
-        needed = {
-            "image_f1": positives,
-            "image_accuracy": positives + negatives,
-            "image_auc": min(positives, negatives),
-        }
-        return needed[name] > 0 and 1 not in (positives, negatives)
-
-    def __call__(self, draws: np.ndarray) -> np.ndarray:
-        total, positives = draws.sum(axis=1), draws @ self.manipulated.astype(np.float64)
-        hits = draws @ (self._marked & self.manipulated).astype(np.float64)
-        marked = draws @ self._marked.astype(np.float64)
-        right = draws @ (self._marked == self.manipulated).astype(np.float64)
-        f1 = np.where(positives > 0, 2 * hits / (marked + positives + EPS), np.nan)
-        with np.errstate(invalid="ignore"):  # nothing of nothing
-            return np.stack([f1, right / total, self._auc(draws, positives, total)], axis=1)
-
-    def _auc(self, draws: np.ndarray, positives: np.ndarray, total: np.ndarray) -> np.ndarray:
-        """As `_rank_auc`, over runs of equal scores."""
-        if not self._starts.size:
-            return np.full(len(draws), np.nan)
-        drawn, is_positive = draws[:, self._order], self.manipulated[self._order]
-        up = np.add.reduceat(drawn * is_positive, self._starts, axis=1)
-        down = np.add.reduceat(drawn * ~is_positive, self._starts, axis=1)
-        below = np.cumsum(down, axis=1) - down
-        half_points = (up * (2 * below + down)).sum(axis=1)
-        result: np.ndarray = half_points / (2 * positives * (total - positives))
-        return result
-
-
-def _draws(manipulated: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """How often each image is drawn, R x N; manipulated and authentic ones apart."""
-    generator = np.random.default_rng(seed)
-    for rows in _portions(RESAMPLES, manipulated.size):
-        draws = np.zeros((rows, manipulated.size))
-        for members in (np.flatnonzero(manipulated), np.flatnonzero(~manipulated)):
-            chosen = generator.integers(max(1, members.size), size=(rows, members.size))
-            places = chosen + members.size * np.arange(rows)[:, None]
-            counts = np.bincount(places.ravel(), minlength=rows * members.size)
-            draws[:, members] = counts.reshape(rows, members.size)
-        yield draws
-
-
-def _portions(resamples: int, size: int) -> Iterator[int]:
-    """Resamples in portions whose arrays stay small."""
-    most = max(1, _PORTION // max(1, size))
-    for start in range(0, resamples, most):
-        yield min(most, resamples - start)
-
-
-def _mean_difference(values: Sequence[tuple[float | None, float | None]], seed: int) -> Difference:
-    both = [(a, b) for a, b in values if a is not None and b is not None]
-    differences = [b - a for a, b in both]
-    return Difference(
-        mean(a for a, _ in both),
-        mean(b for _, b in both),
-        mean(differences),
-        bootstrap_interval(differences, seed),
-        len(both),
-    )
-
-
-def _metric_of(image: ImageScores, name: str) -> float | None:
-    """What one image adds to a mean over images; None where it does not count."""
-    if name not in FALSE_ALARM_METRICS:
-        value: float | None = getattr(image, name)
-        return value
-    if image.manipulated:
-        return None
-    alarms = {
-        "false_alarm_share": float(image.area > 0),
-        "false_alarm_large_share": float(image.area > FALSE_ALARM_AREA),
-        "false_alarm_area": image.area,
-    }
-    return alarms[name]
-
-
-def _by_scores(image: ImageScores) -> tuple[float, ...]:
-    """A sort key that the order of the images does not change."""
-    return (image.manipulated, image.score, image.area, image.pixel_f1 or 0.0)
-
-
-def _middle(values: Sequence[float] | np.ndarray) -> Interval:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-class SetMetrics:
-    """Collects the images of one set, one after another, and scores the set.
-
-    Of each image a few numbers are kept (and 101 for a manipulated one), never its pixels.
-
-    Raises:
-        ValueError: the protocol is not known.
-    """
-
-    def __init__(self, protocol: str = "native", threshold: float = 0.5) -> None:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
-        self.protocol = PROTOCOLS[protocol]
-        self.threshold = threshold
-        self.skipped = 0
-        self._images: list[ImageScores] = []
-        self._curves: list[np.ndarray] = []
-
-    def images(self) -> tuple[ImageScores, ...]:
-        """The result of every image, in the order in which they were added."""
-        best = best_threshold(self._curves)
-        if best is None:
-            return tuple(self._images)
-        index = int(np.flatnonzero(best[0] == THRESHOLDS)[0])
-        curves = iter(self._curves)
-        return tuple(
-            image
-            if image.pixel_f1 is None
-            else replace(image, pixel_f1_best=float(next(curves)[index]))
-            for image in self._images
-        )
-
-    def add(
-        self,
-        probabilities: np.ndarray,
-        target: np.ndarray | None,
-        name: str = "",
-        score: float | None = None,
-    ) -> ImageScores:
-        """Score one image; a target that is None or all black means authentic.
-
-        `probabilities` is H x W in [0, 1], `target` H x W bool. The image's score is the highest
-        probability (Eq. 9) unless `score` is given.
-
-        Raises:
-            ValueError: sizes differ, a value is NaN or outside [0, 1], or the target is not bool.
-        """
-        if target is None:
-            target = np.zeros(probabilities.shape, bool)
-        _check_probabilities(probabilities, target)
-        manipulated = bool(target.any())
-        whole = ImageScores(
-            name=name,
-            manipulated=manipulated,
-            score=float(probabilities.max() if score is None else score),
-            area=float((probabilities > self.threshold).mean()),
-        )
-        counts_pixels = manipulated and (self.protocol.full_masks or not target.all())
-        result = self._with_pixels(whole, probabilities, target) if counts_pixels else whole
-        self._images.append(result)
-        return result
-
-    def skip(self) -> None:
-        """Count an image that could not be scored."""
-        self.skipped += 1
-
-    def scores(self) -> Scores:
-        """The metrics of the images added so far."""
-        images = self._images
-        scores = np.array([image.score for image in images], dtype=np.float64)
-        manipulated = np.array([image.manipulated for image in images], dtype=bool)
-        alarms = false_alarms([image.area for image in images if not image.manipulated])
-        best = best_threshold(self._curves)
-        return Scores(
-            protocol=self.protocol.name,
-            threshold=self.threshold,
-            images=len(images),
-            manipulated=int(manipulated.sum()),
-            skipped=self.skipped,
-            pixel_images=len(self._curves),
-            pixel_f1=mean(image.pixel_f1 for image in images),
-            pixel_f1_best=best[1] if best else None,
-            best_threshold=best[0] if best else None,
-            pixel_f1_reversed=mean(image.pixel_f1_reversed for image in images),
-            pixel_f1_permuted=mean(image.pixel_f1_permuted for image in images),
-            pixel_iou=mean(image.pixel_iou for image in images),
-            pixel_auc=mean(image.pixel_auc for image in images),
-            image_f1=image_f1(scores, manipulated, self.threshold),
-            image_accuracy=image_accuracy(scores, manipulated, self.threshold),
-            image_auc=image_auc(scores, manipulated),
-            false_alarm_share=alarms.any_share,
-            false_alarm_large_share=alarms.large_share,
-            false_alarm_area=alarms.area,
-        )
-
-    def intervals(self, seed: int = 0) -> dict[str, Interval | None]:
-        """95 % intervals over images, by the names of `METRICS`.
-
-        That of `pixel_f1_best` holds the best threshold of the whole set fixed.
-        """
-        images = self.images()
-        means = {
-            name: bootstrap_interval((_metric_of(image, name) for image in images), seed)
-            for name in (*PIXEL_METRICS, *FALSE_ALARM_METRICS)
-        }
-        intervals = means | image_intervals(images, self.threshold, seed)
-        return {name: intervals[name] for name in METRICS}
-
-    def _with_pixels(
-        self, whole: ImageScores, probabilities: np.ndarray, target: np.ndarray
-    ) -> ImageScores:
-        counts = confusion(probabilities > self.threshold, target)
-        classes = _sorted_classes(probabilities, target)
-        self._curves.append(_curve(*classes))
-        return replace(
-            whole,
-            pixel_f1=counts.f1,
-            pixel_f1_reversed=counts.reversed.f1,
-            pixel_f1_permuted=max(counts.f1, counts.reversed.f1),
-            pixel_iou=counts.iou,
-            pixel_auc=_rank_auc(*classes),
-        )
-
-
 def _pixel_confusion(probabilities: np.ndarray, target: np.ndarray, threshold: float) -> Confusion:
-    _check_probabilities(probabilities, target)
+    check_probabilities(probabilities, target)
     return confusion(probabilities > threshold, target)
 
 
-def _sorted_classes(values: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sorted_classes(values: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values of the positives and of the negatives, each sorted: all that AUC and F1 need."""
     return np.sort(values[target]), np.sort(values[~target])
 
 
-def _rank_auc(positives: np.ndarray, negatives: np.ndarray) -> float | None:
+def rank_auc(positives: np.ndarray, negatives: np.ndarray) -> float | None:
     """The share of (positive, negative) pairs in the right order; a tie counts half."""
     pairs = positives.size * negatives.size
     if pairs == 0:
@@ -579,7 +247,7 @@ def _rank_auc(positives: np.ndarray, negatives: np.ndarray) -> float | None:
     return half_points / (2 * pairs)
 
 
-def _curve(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+def f1_at_thresholds(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     """F1 at each of `THRESHOLDS`, from sorted values."""
     tp, fp = _count_above(positives), _count_above(negatives)
     return 2 * tp / (tp + fp + positives.size + EPS)
@@ -591,7 +259,7 @@ def _count_above(ordered: np.ndarray) -> np.ndarray:
     return ordered.size - np.searchsorted(ordered, thresholds, "right")
 
 
-def _check_probabilities(probabilities: np.ndarray, target: np.ndarray) -> None:
+def check_probabilities(probabilities: np.ndarray, target: np.ndarray) -> None:
     _check_target(probabilities, target)
     if not np.issubdtype(probabilities.dtype, np.floating):
         raise ValueError(f"probabilities are {probabilities.dtype}, not floating point")

@@ -17,7 +17,7 @@ from fasa_cli import __version__
 from fasa_cli.data.datasets import Dataset, readable
 from fasa_cli.environment import environment
 from fasa_cli.errors import DatasetError, OutputError
-from fasa_cli.evaluation.metrics import Difference, Interval, paired_differences
+from fasa_cli.evaluation.bootstrap import Difference, Interval, paired_differences
 from fasa_cli.evaluation.predictions import SavedPredictions
 from fasa_cli.evaluation.scoring import degraded, evaluate
 from fasa_cli.files import (

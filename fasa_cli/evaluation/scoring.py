@@ -16,8 +16,9 @@ import numpy as np
 
 from fasa_cli.data.datasets import Sample, SampleError
 from fasa_cli.errors import ImageError
-from fasa_cli.evaluation.metrics import Interval, SetMetrics
+from fasa_cli.evaluation.bootstrap import Interval
 from fasa_cli.evaluation.predictions import SavedPredictions
+from fasa_cli.evaluation.set_metrics import SetMetrics
 from fasa_cli.imaging.degradations import resize_mask
 from fasa_cli.results import ImageScores, Prediction, Scores
 

@@ -8,12 +8,10 @@ Photos are small copies; the most suspicious come first, and what does not fit i
 from __future__ import annotations
 
 import base64
-import hashlib
 import heapq
 import json
 import os
 import re
-import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,39 +19,35 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from fasa_cli import __version__
-from fasa_cli.errors import ConfigError, FasaError
+from fasa_cli.errors import FasaError
 from fasa_cli.files import utc_now, write_atomically, write_lines
 from fasa_cli.imaging.encode import encode_webp
 from fasa_cli.imaging.metadata import PhotoMetadata, read_metadata
 from fasa_cli.imaging.rendering import heat_map
-from fasa_cli.report.region_export import region_mask
+from fasa_cli.report.pictures import LISTED_REGIONS, heat_map_colours, outlines_of, scaled_down
+from fasa_cli.report.redaction import REDACTIONS, ShownText
+from fasa_cli.report.shell import embedded_json, shell
 from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord
 from fasa_cli.scanning.discovery import RUN_FOLDER
 from fasa_cli.scanning.saved_run import REPORT_FILE, SavedRun
 from fasa_cli.text import printable
-
-REDACTIONS = ("paths", "gps")
 
 _PREVIEW_SIDE, _HEAT_SIDE, _THUMBNAIL_SIDE = 1280, 640, 320  # pixels of the longer side
 _PREVIEW_QUALITY, _HEAT_QUALITY, _THUMBNAIL_QUALITY = 80, 60, 70  # of WebP
 _PREVIEW_SHARE = 0.5  # of the bytes for pictures; the rest is for the thumbnails of many photos
 MOST_ROWS = 20_000  # photos that are listed at all, pictures or not
 _MOST_FAILURES = 2_000
-_LISTED_REGIONS = 30  # per photo
 _PREVIEW_OUTLINES, _THUMBNAIL_OUTLINES = 24_000, 3_000  # characters per photo
 _THREADS = min(4, os.cpu_count() or 1)
 _LARGE_PIXELS = 12_600_000
 _CHUNK = 16  # photos in hand at once
-_TEMPLATE = Path(__file__).parent / "html"
 
 
 @dataclass(frozen=True)
@@ -72,18 +66,6 @@ class ReportSummary:
     previews: int
     unreadable: int
     bytes: int
-
-
-def parse_redactions(text: str) -> frozenset[str]:
-    """Read `paths,gps`, one of the two, or `none`.
-
-    Raises:
-        ConfigError: another word is in it.
-    """
-    words = {word.strip() for word in text.split(",")} - {"", "none"}
-    if unknown := words - set(REDACTIONS):
-        raise ConfigError(f"--redact {', '.join(sorted(unknown))}: write paths, gps, or none")
-    return frozenset(words)
 
 
 def write_html_report(
@@ -124,7 +106,7 @@ class _Page:
     ) -> None:
         self._run = run
         self._redact = redact
-        self._shown = _Shown("paths" in redact, run)
+        self._shown = ShownText("paths" in redact, run)
         self._most_previews = previews
         self._max_bytes = max_bytes
         self._advance = advance
@@ -137,7 +119,7 @@ class _Page:
         self._photos: list[dict[str, Any]] = []
 
     def lines(self) -> Iterator[str]:
-        head, tail = _shell(self._run.digest())
+        head, tail = shell(self._run.digest())
         yield head
         failures = list(islice(self._run.failures(), _MOST_FAILURES))
         self._failure_count = sum(1 for _ in self._run.failures())
@@ -151,9 +133,9 @@ class _Page:
             "remaining": (self._run.description.get("counts") or {}).get("remaining", 0),
             "run": self._provenance(),
             "failures": [self._failure(failure) for failure in failures],
-            "gradient": _gradient(),
+            "gradient": heat_map_colours(),
         }
-        self._bytes = len(head) + len(tail) + len(_embedded(data)) + 1000
+        self._bytes = len(head) + len(tail) + len(embedded_json(data)) + 1000
         self._bytes += sum(map(_row_bytes, records))
         self._preview_bytes = self._bytes + _PREVIEW_SHARE * (self._max_bytes - self._bytes)
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -175,7 +157,7 @@ class _Page:
             "previews": self._previews,
             "unreadable": self._unreadable,
         }
-        yield f'<script type="application/json" id="data">{_embedded(data)}</script>\n'
+        yield f'<script type="application/json" id="data">{embedded_json(data)}</script>\n'
         yield tail
 
     def summary(self, size: int) -> ReportSummary:
@@ -225,12 +207,12 @@ class _Page:
         except FasaError as error:
             return _Prepared(record, problem=str(error))
         metadata = read_metadata(data)
-        thumbnail = encode_webp(_fitted(photo.pixels, _THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
+        thumbnail = encode_webp(scaled_down(photo.pixels, _THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         if wanted == "thumbnail":
-            outlines = _outlines(record, _THUMBNAIL_SIDE, _THUMBNAIL_OUTLINES)
+            outlines = outlines_of(record, _THUMBNAIL_SIDE, _THUMBNAIL_OUTLINES)
             return _Prepared(record, metadata, outlines, thumbnail)
-        outlines = _outlines(record, _PREVIEW_SIDE, _PREVIEW_OUTLINES)
-        preview = encode_webp(_fitted(photo.pixels, _PREVIEW_SIDE), _PREVIEW_QUALITY)
+        outlines = outlines_of(record, _PREVIEW_SIDE, _PREVIEW_OUTLINES)
+        preview = encode_webp(scaled_down(photo.pixels, _PREVIEW_SIDE), _PREVIEW_QUALITY)
         try:
             heat, problem = self._heat(record), None
         except FasaError as error:
@@ -242,7 +224,7 @@ class _Page:
         probabilities = self._run.read_probabilities(record)
         if probabilities is None:
             return None
-        small = np.clip(_fitted(probabilities, _HEAT_SIDE), 0, 1)
+        small = np.clip(scaled_down(probabilities, _HEAT_SIDE), 0, 1)
         opacity = np.rint(small * 255).astype(np.uint8)
         return encode_webp(np.dstack((heat_map(small), opacity)), _HEAT_QUALITY)
 
@@ -250,7 +232,7 @@ class _Page:
         """The pictures of a photo as far as they fit, and its row."""
         number = len(self._photos)
         row = self._row(prepared)
-        self._bytes += len(_embedded(row)) - _row_bytes(prepared.record)
+        self._bytes += len(embedded_json(row)) - _row_bytes(prepared.record)
         pictures = {"t": prepared.thumbnail, "p": prepared.preview, "h": prepared.heat}
         more = sum(map(len, prepared.outlines)) + 3 * len(prepared.outlines)
         for kind, picture in pictures.items():
@@ -287,7 +269,7 @@ class _Page:
             "score_copy_move": record.score_copy_move,
             "lowered": record.lowered_fraction,
             "area": record.area_fraction,
-            "regions": [_region(region) for region in record.regions[:_LISTED_REGIONS]],
+            "regions": [_region(region) for region in record.regions[:LISTED_REGIONS]],
             "region_count": record.region_count,
             "outlines": [],
             "copies": [_copy(copy) for copy in record.copy_move],
@@ -371,89 +353,9 @@ class _Prepared:
     problem: str | None = None
 
 
-# --- Redaction ------------------------------------------------------------------------------
-
-# An absolute path on any system, up to its last separator; what may stand before one in a text.
-_FOLDERS = re.compile(r"(?<![^\s'\"=(,:;])(?:[A-Za-z]:[\\/]|\\\\|~?/)(?:[^\\/\n'\"]*[\\/])*")
-
-
-class _Shown:
-    """Text of the run as it is shown: printable, and without absolute paths when asked."""
-
-    def __init__(self, redact: bool, run: SavedRun) -> None:
-        self._hides = redact
-        folder = str(run.description.get("folder") or "")
-        known = {folder, str(Path(run.out).absolute()), str(Path.home()), os.getcwd()}
-        self._known = sorted((path for path in known if len(path) > 1), key=len, reverse=True)
-
-    def path(self, path: str, instead: str) -> str:
-        """A path, or `instead` of one that says where on the machine something lies."""
-        return printable(instead if self._hides and _leads_out(path) else path)
-
-    def text(self, text: str, about: ScanRecord | Failure | None = None) -> str:
-        """A message; `about` gives the path that it may name."""
-        if self._hides:
-            if about is not None and _leads_out(about.path):
-                text = text.replace(about.path, os.path.basename(about.path))
-            for path in self._known:
-                text = text.replace(path, "…")
-            text = _FOLDERS.sub("…/", text)
-        return printable(text)
-
-    def command(self, argv: Sequence[Any]) -> str:
-        """A command line, absolute paths in it cut to their last part."""
-        words = [str(word) for word in argv]
-        if self._hides:
-            words = [self._word(word) for word in words]
-        return printable(" ".join(word if "…" in word else shlex.quote(word) for word in words))
-
-    def _word(self, word: str) -> str:
-        option, equals, value = word.partition("=")
-        is_option = option.startswith("-") and equals
-        path = value if is_option else word
-        if not _leads_out(path):
-            return word
-        last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
-        return f"{option}=…/{last}" if is_option else f"…/{last}"
-
-
-def _leads_out(path: str) -> bool:
-    """Whether a path is absolute on any system, or goes up from where the scan was started."""
-    parts = re.split(r"[/\\]", path)
-    return path.startswith(("/", "\\", "~")) or path[1:2] == ":" or ".." in parts
-
-
-# --- Pieces ---------------------------------------------------------------------------------
-
-
-def _shell(digest: str) -> tuple[str, str]:
-    """The page up to where the data belong, and after; `digest` says of which scan it is."""
-    style = (_TEMPLATE / "report.css").read_text(encoding="utf-8")
-    script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_source_hash(style)}'; "
-        f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
-    )
-    page = (_TEMPLATE / "report.html").read_text(encoding="utf-8")
-    head, tail = page.split("<!-- data -->")
-    head = head.replace("{policy}", escape(policy)).replace("{digest}", escape(digest))
-    head = head.replace("/* style */", style)
-    return head, tail.replace("/* script */", script)
-
-
-def _source_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
-
-
-def _embedded(data: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
 def _row_bytes(record: ScanRecord) -> int:
     """About what a record takes as JSON."""
-    return 1000 + 2 * len(record.path) + 90 * min(len(record.regions), _LISTED_REGIONS)
+    return 1000 + 2 * len(record.path) + 90 * min(len(record.regions), LISTED_REGIONS)
 
 
 def _region(region: Region) -> dict[str, Any]:
@@ -467,63 +369,6 @@ def _region(region: Region) -> dict[str, Any]:
 
 def _copy(copy: CopyMovePair) -> dict[str, Any]:
     return {"boxes": copy.boxes, "matches": copy.matches, "probability": copy.probability}
-
-
-def _fitted(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Scale down to `side` pixels at most."""
-    height, width = pixels.shape[:2]
-    factor = side / max(height, width)
-    if factor >= 1:
-        return pixels
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-
-
-def _outlines(record: ScanRecord, side: int, most: int) -> list[str]:
-    """The listed regions as SVG paths in pixels of the photo, for a view of `side` pixels.
-
-    They get coarser until they have `most` characters at most.
-    """
-    regions = [region for region in record.regions[:_LISTED_REGIONS] if region.rle]
-    shapes = [_rings(region_mask(record, region)) for region in regions]
-    coarse = max(1.0, max(record.display_size) / side)
-    while True:
-        paths = [
-            _svg_path(rings, region.box, coarse)
-            for rings, region in zip(shapes, regions, strict=True)
-        ]
-        if sum(map(len, paths)) <= most or coarse > max(record.display_size):
-            return paths
-        coarse *= 2
-
-
-def _rings(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """(area, points) of the outer and inner contours of a region, largest first."""
-    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    return sorted(((cv2.contourArea(ring), ring) for ring in rings), key=lambda r: -r[0])
-
-
-def _svg_path(
-    rings: list[tuple[float, np.ndarray]], box: tuple[int, int, int, int], coarse: float
-) -> str:
-    """The outline of a region and of its holes, to within about `coarse` pixels.
-
-    OpenCV's contours run through the centres of pixels, hence the halves.
-    """
-    pieces = []
-    for number, (area, ring) in enumerate(rings):
-        if number and area < coarse**2:
-            break
-        points = cv2.approxPolyDP(ring, 0.5 * coarse, True)[:, 0] + (box[0] + 0.5, box[1] + 0.5)
-        places = [f"{x:g} {y:g}" for x, y in points.tolist()]
-        pieces.append(f"M{'L'.join(places)}Z")
-    return "".join(pieces)
-
-
-def _gradient() -> list[str]:
-    """CSS colours of the heat map, from 0 to 1."""
-    colours = heat_map(np.linspace(0, 1, 11, dtype=np.float32)[None])[0]
-    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours.tolist()]
 
 
 def _now() -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from fasa_cli.data.datasets import read_dataset
 from fasa_cli.errors import DatasetError, OutputError
 from fasa_cli.evaluation.runs import Data
+from fasa_cli.evaluation.sweep_tables import sweep_tables, write_curves
 from fasa_cli.evaluation.sweeps import (
     Method,
     export_points,
@@ -25,9 +26,7 @@ from fasa_cli.evaluation.sweeps import (
     predictions_per_severity,
     read_sweep,
     sweep,
-    sweep_tables,
     with_earlier_points,
-    write_curves,
 )
 from fasa_cli.imaging.degradations import CLEAN, Degradation, jpeg
 from fasa_cli.imaging.encode import encode_mask

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from skimage.metrics import peak_signal_noise_ratio
 
 from fasa_cli.errors import ImageError
-from fasa_cli.imaging import decode
+from fasa_cli.imaging import colour
 from fasa_cli.imaging.decode import decode_image, read_image
 from fasa_cli.imaging.encode import (
     encode_png,
@@ -689,7 +689,7 @@ def test_a_cmyk_profile_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(profile)
         return Image.new("RGB", image.size, (1, 2, 3))
 
-    monkeypatch.setattr(decode, "_convert_by_profiles", convert)
+    monkeypatch.setattr(colour, "_convert_by_profiles", convert)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = saved(Image.fromarray(photo()).convert("CMYK"), "TIFF", icc_profile=srgb)
     decoded = decode_image(data, "a")

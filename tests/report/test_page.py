@@ -20,7 +20,8 @@ from skimage import draw
 
 from fasa_cli.errors import ConfigError, OutputError
 from fasa_cli.report import page
-from fasa_cli.report.page import parse_redactions, write_html_report
+from fasa_cli.report.page import write_html_report
+from fasa_cli.report.redaction import ShownText, parse_redactions
 from fasa_cli.scanning.saved_run import SavedRun
 from tests.conftest import scan_red, write_photo
 
@@ -332,7 +333,7 @@ def test_redactions_are_read() -> None:
 
 def test_absolute_paths_in_commands() -> None:
     red_photo("photos/a.png", 250)
-    shown = page._Shown(True, SavedRun(scan_red()))
+    shown = ShownText(True, SavedRun(scan_red()))
     words = [
         "/home/jane/bin/fasa",
         "scan",
@@ -356,5 +357,5 @@ def test_absolute_paths_in_commands() -> None:
 )
 def test_absolute_paths_in_messages(text: str, shown: str) -> None:
     red_photo("photos/a.png", 250)
-    assert page._Shown(True, SavedRun(scan_red())).text(text) == shown
-    assert page._Shown(False, SavedRun(Path("masks"))).text(text) == text
+    assert ShownText(True, SavedRun(scan_red())).text(text) == shown
+    assert ShownText(False, SavedRun(Path("masks"))).text(text) == text

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fasa_cli.errors import ConfigError, OutputError
 from fasa_cli.report.page import write_html_report
 from fasa_cli.scanning import bundle as bundles
-from fasa_cli.scanning.bundle import bag, bundle, is_bundle, report_of, verify_bundle
+from fasa_cli.scanning.bundle import bag, bundle, report_of
+from fasa_cli.scanning.bundle_verification import is_bundle, verify_bundle
 from fasa_cli.scanning.saved_run import SavedRun
 from fasa_cli.scanning.signing import read_private_key, read_public_key
 from tests.conftest import RedPredictor, scan_red, write_photo
@@ -364,7 +365,8 @@ def test_keys_in_openssh_form_and_with_a_password(monkeypatch: pytest.MonkeyPatc
 
 def test_a_signed_scan_is_checked_and_continued_with_its_key_only() -> None:
     from fasa_cli.scanning.discovery import discover
-    from fasa_cli.scanning.scanner import ScanOptions, scan
+    from fasa_cli.scanning.options import ScanOptions
+    from fasa_cli.scanning.scanner import scan
     from fasa_cli.scanning.verification import verify
 
     private, public = keys()

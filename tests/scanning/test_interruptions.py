@@ -15,7 +15,8 @@ import pytest
 
 from fasa_cli.errors import OutputError
 from fasa_cli.scanning.discovery import discover
-from fasa_cli.scanning.scanner import ScanOptions, scan
+from fasa_cli.scanning.options import ScanOptions
+from fasa_cli.scanning.scanner import scan
 from tests.conftest import RedPredictor, scan_red, write_photo
 
 ROOT = Path(__file__).parents[2]

@@ -22,10 +22,12 @@ from fasa_cli.imaging import regions, rendering
 from fasa_cli.imaging.decode import read_image
 from fasa_cli.imaging.encode import encode_mask
 from fasa_cli.results import Failure, Prediction
-from fasa_cli.scanning import scanner
+from fasa_cli.scanning import outputs, scanner
 from fasa_cli.scanning.discovery import discover
+from fasa_cli.scanning.options import ScanOptions, ScanSummary
 from fasa_cli.scanning.saved_run import SavedRun
-from fasa_cli.scanning.scanner import Outcome, ScanOptions, ScanSummary, scan
+from fasa_cli.scanning.scanner import scan
+from fasa_cli.scanning.stages import Outcome
 from tests.conftest import RedPredictor, write_photo
 
 
@@ -92,7 +94,7 @@ def test_many_regions_are_counted_and_the_largest_listed() -> None:
     cv2.imwrite("photos/dots.png", pixels[:, :, ::-1])
     run(RedPredictor())
     (record,) = lines()
-    assert (record["region_count"], len(record["regions"])) == (1024, scanner.LISTED_REGIONS)
+    assert (record["region_count"], len(record["regions"])) == (1024, outputs.LISTED_REGIONS)
 
 
 def test_run_json_says_what_ran() -> None:
@@ -185,7 +187,7 @@ def test_a_huge_file_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_failure_leaves_no_output_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     photos("a.jpg")
-    monkeypatch.setattr(scanner, "encode_jpeg", lambda array: 1 / 0)
+    monkeypatch.setattr(outputs, "encode_jpeg", lambda array: 1 / 0)
     assert run(RedPredictor(), overlay=True).failed_by_kind == {"internal": 1}
     assert os.listdir("masks") == ["_fasa"]
 
@@ -638,7 +640,7 @@ def test_what_is_analysed_when_interrupted_is_still_written(
         time.sleep(0.1)  # the main thread is told
         return encode_mask(mask)
 
-    monkeypatch.setattr(scanner, "encode_mask", interrupt)
+    monkeypatch.setattr(outputs, "encode_mask", interrupt)
     predictor = RedPredictor()
     predictor.before = lambda images: time.sleep(0.3 * (predictor.calls - 1))
     summary = run(predictor, probabilities=True)
