@@ -15,7 +15,6 @@ enough that a model which cannot beat them has learned nothing.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import sys
@@ -36,11 +35,11 @@ from tqdm import tqdm
 from fasa_cli import __version__
 from fasa_cli.data.datasets import FolderDataset, Sample, SampleError, read_folder, readable
 from fasa_cli.data.samples import Entry
+from fasa_cli.data.selection import HALVES, selected
 from fasa_cli.errors import DatasetError, FasaError
 from fasa_cli.evaluation.bootstrap import Interval, bootstrap_interval
 from fasa_cli.evaluation.metrics import FALSE_ALARM_AREA, false_alarms, mean
 from fasa_cli.evaluation.scoring import Evaluation, degraded, evaluate
-from fasa_cli.imaging.decode import declared_pixels
 from fasa_cli.imaging.degradations import CLEAN, Degradation
 from fasa_cli.imaging.formats import IMAGE_SUFFIXES
 from fasa_cli.results import Prediction
@@ -200,7 +199,7 @@ def find_sets(
     ):
         photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         sets[f"untouched {folder.name}"] = FolderDataset(folder, tuple(map(Entry, photos)))
-    sets = {name: _limited(_half(dataset, half), limit, largest) for name, dataset in sets.items()}
+    sets = {name: selected(dataset, half, limit, largest) for name, dataset in sets.items()}
     if not sets:
         raise DatasetError(f"{root}: neither a data set nor a folder of data sets")
     return sets
@@ -311,7 +310,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets")
     parser.add_argument("--authentic", type=Path, help="folder of folders of untouched photos")
-    parser.add_argument("--half", choices=("all", "tune", "report"), default="all")
+    parser.add_argument("--half", choices=HALVES, default="all")
     parser.add_argument("--weights", type=Path, help="checkpoint; the shipped one by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -353,29 +352,6 @@ def _show(results: dict[str, Result], floors: dict[str, Result], about: dict[str
             f"{about['file']}: {about['bytes'] / 1e6:.1f} MB, {about['parameters']:,} parameters, "
             f"sha256 {about['sha256'][:12]}, on {about['device']}"
         )
-
-
-def half_of(path: Path) -> str:
-    """The half that an image belongs to, by its name alone: "tune" or "report"."""
-    return "tune" if hashlib.sha256(path.name.encode()).digest()[0] % 2 == 0 else "report"
-
-
-def _half(dataset: FolderDataset, half: str) -> FolderDataset:
-    kept = (entry for entry in dataset.entries if half in ("all", half_of(entry.image)))
-    return replace(dataset, entries=tuple(kept))
-
-
-def _limited(
-    dataset: FolderDataset, limit: int | None, largest: float | None = None
-) -> FolderDataset:
-    entries = [
-        entry
-        for entry in dataset.entries
-        if largest is None or declared_pixels(entry.image.read_bytes()) <= largest * 1e6
-    ]
-    manipulated = [entry for entry in entries if entry.mask]
-    authentic = [entry for entry in entries if not entry.mask]
-    return replace(dataset, entries=(*manipulated[:limit], *authentic[:limit]))
 
 
 def _with_progress(dataset: FolderDataset, title: str) -> Iterable[Sample | SampleError]:

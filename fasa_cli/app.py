@@ -18,6 +18,7 @@ from fasa_cli import __version__
 from fasa_cli.commands import (
     ablate,
     bundle,
+    calibrate,
     data,
     doctor,
     evaluate,
@@ -94,6 +95,7 @@ app.command("report", rich_help_panel=_EVIDENCE)(report.report)
 app.command("train", rich_help_panel=_RESEARCH)(train.train)
 app.command("ablate", rich_help_panel=_RESEARCH)(ablate.ablate)
 app.command("evaluate", rich_help_panel=_RESEARCH)(evaluate.evaluate)
+app.command("calibrate", rich_help_panel=_RESEARCH)(calibrate.calibrate)
 app.command("robustness", rich_help_panel=_RESEARCH)(robustness.robustness)
 app.command("synth", rich_help_panel=_RESEARCH)(synth.synth)
 app.add_typer(data.app, name="data", rich_help_panel=_RESEARCH)

@@ -30,3 +30,7 @@ class DeviceError(FasaError):
 
 class OutputError(FasaError):
     """An output folder cannot be used: not writable, in use, or holding a different run."""
+
+
+class CalibrationError(FasaError):
+    """A calibration is missing, damaged, of other weights, or rests on too few photos."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 GRID = 8  # JPEG's block size in pixels
+FALSE_ALARM_AREA = 0.01  # Ours: fewer marked pixels than 1 % of a photo are a speck
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,27 @@ class Rle:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing measured in a region that speaks for or against its mark (imaging/findings.py).
+
+    `kind` is one of `noise`, `colour noise`, `sharpness`, `jpeg grid`, `clipped`, `unjudgeable`,
+    `copy-move` and `pathway`; `speaks` is "for", "against" or "neither". `value` is the number that
+    `text` tells in words.
+    """
+
+    kind: str
+    speaks: str
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
 class Region:
     """A connected region (8-neighbourhood) of marked pixels.
 
     `box` is (x, y, width, height) in pixels of the upright image; `mean_score` and `peak_score`
     are over the region's pixels. `rle` is its exact shape, holes included, where it was asked for.
+    `findings` say why it may be marked and what speaks against that; the largest regions have them.
     """
 
     box: tuple[int, int, int, int]
@@ -161,6 +178,7 @@ class Region:
     mean_score: float
     peak_score: float
     rle: Rle | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

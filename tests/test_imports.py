@@ -19,7 +19,7 @@ PACKAGE = Path(fasa_cli.__file__).parent
 ROOMS = (
     ("errors", "text", "environment"),
     ("assets", "config", "files", "results"),
-    ("imaging", "postprocess", "checkpoint"),
+    ("imaging", "postprocess", "checkpoint", "calibration"),
     ("model", "data", "inspection"),
     ("predictor",),
     ("scanning",),

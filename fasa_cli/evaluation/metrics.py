@@ -21,10 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fasa_cli.results import FALSE_ALARM_AREA
+
 EPS = 1e-8  # IMDL-BenCo's
 THRESHOLDS = np.arange(101) / 100  # the grid of the best single threshold
 ROUNDING = 1e-6  # float32 interpolation may leave [0, 1] by this much, no more
-FALSE_ALARM_AREA = 0.01  # Ours: fewer marked pixels than 1 % are a speck
 PIXEL_METRICS = ("pixel_f1", "pixel_iou", "pixel_auc", "pixel_f1_best", "pixel_f1_permuted")
 IMAGE_METRICS = ("image_f1", "image_accuracy", "image_auc")
 FALSE_ALARM_METRICS = ("false_alarm_share", "false_alarm_large_share", "false_alarm_area")

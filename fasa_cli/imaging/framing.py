@@ -38,6 +38,18 @@ def jpeg_phase(picture: np.ndarray) -> tuple[int, int] | None:
     little, but blocks taken at any other of the 64 phases mix two neighbours. So the phase with
     the most coefficients near 0 is the grid's, if it stands out.
     """
+    shares = phase_shares(picture)
+    if shares is None:
+        return None
+    best = np.unravel_index(shares.argmax(), shares.shape)
+    others = np.delete(shares.ravel(), shares.argmax())
+    evidence = (shares[best] - others.mean()) / (others.std() + 1e-4)
+    return (int(best[0]), int(best[1])) if evidence >= _LEAST_EVIDENCE else None
+
+
+def phase_shares(picture: np.ndarray) -> np.ndarray | None:
+    """8 x 8: the mean share of high-frequency coefficients near 0 in blocks at each phase (down,
+    right) of an H x W x 3 uint8 RGB picture; None where it is too small or flat."""
     height, width = picture.shape[:2]
     shares, counts = np.zeros((GRID, GRID)), 0
     for top in _starts(height):
@@ -47,12 +59,7 @@ def jpeg_phase(picture: np.ndarray) -> tuple[int, int] | None:
                 continue
             shares += _near_zero(part)
             counts += 1
-    if not counts:
-        return None
-    best = np.unravel_index(shares.argmax(), shares.shape)
-    others = np.delete(shares.ravel(), shares.argmax()) / counts
-    evidence = (shares[best] / counts - others.mean()) / (others.std() + 1e-4)
-    return (int(best[0]), int(best[1])) if evidence >= _LEAST_EVIDENCE else None
+    return shares / counts if counts else None
 
 
 def _starts(length: int) -> list[int]:
