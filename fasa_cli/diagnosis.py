@@ -35,14 +35,16 @@ LIBRARIES = {
     "scikit-image": "skimage",
     "simplejpeg": "simplejpeg",
     "pillow": "PIL",
+    "pi-heif": "pi_heif",
     "matplotlib": "matplotlib",
+    "filelock": "filelock",
     "pydantic": "pydantic",
     "pyyaml": "yaml",
     "rich": "rich",
     "tqdm": "tqdm",
     "typer": "typer",
 }
-OPTIONAL = {"pyarrow": "pyarrow"}
+OPTIONAL = {"pyarrow": "pyarrow", "pillow-jxl-plugin": "pillow_jxl", "rawpy": "rawpy"}
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def _codecs() -> Iterator[Symptom]:
 
     picture = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
     for name in SUPPORTED_FORMATS:
+        if name == "HEIC":  # nothing that comes with fasa can write one
+            yield _heic()
+            continue
         data = io.BytesIO()
         try:
             picture.save(data, name)
@@ -138,6 +143,17 @@ def _codecs() -> Iterator[Symptom]:
         else:
             state = "ok" if works else "problem"
             yield Symptom("codecs", state, name if works else f"{name} is decoded wrongly")
+
+
+def _heic() -> Symptom:
+    try:
+        import pi_heif
+
+        if decoders := pi_heif.libheif_info()["decoders"]:
+            return Symptom("codecs", "ok", f"HEIC ({', '.join(decoders.values())})")
+    except (ImportError, OSError, KeyError) as error:
+        return Symptom("codecs", "problem", f"HEIC cannot be read ({error})")
+    return Symptom("codecs", "problem", "HEIC cannot be read (libheif has no decoder)")
 
 
 def _weights(weights: Path | None) -> Iterator[Symptom]:

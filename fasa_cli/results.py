@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class DecodedImage:
 
     `pixels` is the upright H x W x 3 uint8 RGB array; every other field describes the file.
     `stored_size` and `display_size` are (width, height) before and after the EXIF rotation.
+    `icc_profile` is the profile with which `pixels` are to be shown, b"" where they are sRGB.
     """
 
     pixels: np.ndarray
@@ -28,6 +30,7 @@ class DecodedImage:
     bytes: int = 0
     sha256: str = ""
     warnings: tuple[str, ...] = ()
+    icc_profile: builtins.bytes = b""
 
     @property
     def display_size(self) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from fasa_cli.data.checking import fingerprint
 from fasa_cli.data.masks import read_mask
 from fasa_cli.errors import DatasetError, ImageError
 from fasa_cli.imaging.decode import read_image
-from fasa_cli.imaging.formats import HEAD_BYTES, IMAGE_SUFFIXES, SUPPORTED_FORMATS, sniff_format
+from fasa_cli.imaging.formats import HEAD_BYTES, IMAGE_SUFFIXES, sniff_format, why_unreadable
 
 
 class PhotoPool:
@@ -123,10 +123,11 @@ class PhotoPool:
         except OSError as error:
             self.left_out.append(f"{path}: cannot be read ({error.strerror})")
             return False
-        if file_format in SUPPORTED_FORMATS:
-            return True
         if file_format is not None:
-            self.left_out.append(f"{path}: {file_format} is not supported; convert it to PNG")
+            why = why_unreadable(file_format)
+            if why is None:
+                return True
+            self.left_out.append(f"{path}: {file_format} {why}")
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             self.left_out.append(f"{path}: is no image, whatever its name says")
         return False

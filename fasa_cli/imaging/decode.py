@@ -14,8 +14,16 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from fasa_cli.errors import ImageError
 from fasa_cli.imaging.colour import to_rgb
 from fasa_cli.imaging.completeness import check_complete, checked_jpeg, without_broken_chunks
-from fasa_cli.imaging.formats import HEAD_BYTES, SUPPORTED_FORMATS, sniff_format
+from fasa_cli.imaging.formats import (
+    HEAD_BYTES,
+    SUPPORTED_FORMATS,
+    sniff_format,
+    why_unreadable,
+)
+from fasa_cli.imaging.jpeg_structure import has_gain_map
 from fasa_cli.imaging.limits import MAX_PIXELS, check_size, open_header
+from fasa_cli.imaging.other_decoders import develop_raw, jpeg_xl_size, raw_size
+from fasa_cli.imaging.profiles import is_srgb, profile_name
 from fasa_cli.imaging.tiff import ORIENTATION, check_tiff_extents, is_camera_raw, size_as_stored
 from fasa_cli.results import DecodedImage
 
@@ -80,11 +88,15 @@ def decode_image(
     header, before anything is decoded; `sha256` is that of `data` where it is known already. The
     rules, of which those that may surprise leave a line in `warnings`:
 
-    - Format: by content, one of `SUPPORTED_FORMATS`. MPO is JPEG.
+    - Format: by content, one of `SUPPORTED_FORMATS`, or with an extra JPEG XL or camera RAW. MPO
+      is JPEG.
     - Damage: a file that ends before its picture does is refused; bytes after it are allowed. A
       JPEG whose coded data are damaged and yet can be decoded leaves a warning.
-    - Orientation: EXIF 1-8 applied; unreadable or other values are ignored.
-    - Frames: the first of an animation or of several pages.
+    - Orientation: EXIF 1-8 applied; unreadable or other values are ignored. HEIC and JPEG XL are
+      turned by their container's own transforms, and EXIF is ignored there.
+    - Frames: the first of an animation or of several pages; of HEIC the primary picture. Gain maps
+      and further pictures of MPO leave a line.
+    - Camera RAW: developed by LibRaw with the camera's white balance.
     - 8 bits: 16-bit grey is divided by 257 and rounded (12-bit grey likewise, by its own white);
       16-bit colour keeps the high byte, as Pillow reads it. 32-bit integers are read as 16-bit
       when they all lie in 0..65535, else stretched from min..max to 0..255. Floats are multiplied
@@ -92,27 +104,39 @@ def decode_image(
     - Grey becomes three equal channels. Palettes, 1-bit, YCbCr: Pillow's conversion.
     - Alpha: dropped when every pixel is opaque, else the picture is composited over white.
     - CMYK: to sRGB by the embedded ICC profile, else by Pillow's plain formula. LAB: to sRGB.
-    - RGB and grey ICC profiles are NOT applied: that would alter the traces to be analysed.
+    - RGB and grey ICC profiles are NOT applied: that would alter the traces to be analysed. One
+      other than sRGB leaves a line; `icc_profile` keeps it for display (imaging/profiles.py).
 
     Raises:
         ImageError: not an image, an unsupported format, damaged, cut short, or too many pixels.
     """
     file_format = _supported_format(data, name)
     notes: list[str] = []
+    profile = b""
     with _damage_named(name, file_format):
-        stored = without_broken_chunks(data, notes) if file_format == "PNG" else data
-        check_complete(stored, file_format)
-        image = open_header(stored, file_format)
-        check_tiff_extents(image, len(data))
-        stored_size = size_as_stored(image)
-        check_size(stored_size, name, max_pixels)
-        if is_camera_raw(image):
-            raise _unsupported(name, "camera RAW")
-        if file_format == "JPEG":
-            image = checked_jpeg(image, data, notes)
-        mode = image.mode
-        pixels, orientation = _upright_pixels(image, notes)
-        frames = _count_frames(image, notes)
+        if file_format == "camera RAW":
+            stored_size = raw_size(data)
+            check_size(stored_size, name, max_pixels)
+            pixels, orientation = develop_raw(data)
+            mode, frames = "RGB", 1
+            notes.append("developed from camera RAW; it is not the picture that the camera made")
+        else:
+            stored = without_broken_chunks(data, notes) if file_format == "PNG" else data
+            check_complete(stored, file_format)
+            if file_format == "JPEG XL":
+                check_size(jpeg_xl_size(data), name, max_pixels)
+            image = open_header(stored, file_format)
+            check_tiff_extents(image, len(data))
+            stored_size = size_as_stored(image)
+            check_size(stored_size, name, max_pixels)
+            if file_format == "JPEG":
+                image = checked_jpeg(image, data, notes)
+            mode = image.mode
+            pixels, orientation = _upright_pixels(image, notes)
+            frames = _count_frames(image, notes)
+            profile = _profile(image, notes)
+            if file_format == "JPEG" and has_gain_map(data):
+                notes.append("a gain map for bright screens (HDR) was not analysed")
     return DecodedImage(
         pixels=pixels,
         format=file_format,
@@ -123,13 +147,19 @@ def decode_image(
         bytes=len(data),
         sha256=sha256 or hashlib.sha256(data).hexdigest(),
         warnings=tuple(notes),
+        icc_profile=profile,
     )
 
 
 def declared_size(data: bytes) -> tuple[int, int]:
     """(width, height) as an image file's header declares it; zeros where that cannot be told."""
     try:
-        width, height = open_header(data, _supported_format(data, "")).size
+        file_format = _supported_format(data, "")
+        if file_format == "JPEG XL":
+            return jpeg_xl_size(data)
+        if file_format == "camera RAW":
+            return raw_size(data)
+        width, height = open_header(data, file_format).size
     except Exception:  # decode_image says what is wrong with it
         return 0, 0
     return max(width, 0), max(height, 0)
@@ -160,13 +190,11 @@ def _supported_format(data: bytes, name: str) -> str:
     file_format = sniff_format(data[:HEAD_BYTES])
     if file_format is None:
         raise ImageError(f"{name}: not an image; supported are {', '.join(SUPPORTED_FORMATS)}")
-    if file_format not in SUPPORTED_FORMATS:
-        raise _unsupported(name, file_format)
+    if file_format == "TIFF" and is_camera_raw(data):
+        file_format = "camera RAW"
+    if why := why_unreadable(file_format):
+        raise ImageError(f"{name}: {file_format} {why}")
     return file_format
-
-
-def _unsupported(name: str, file_format: str) -> ImageError:
-    return ImageError(f"{name}: {file_format} is not supported; convert it to PNG (lossless) first")
 
 
 @contextmanager
@@ -252,3 +280,15 @@ def _count_frames(image: Image.Image, notes: list[str]) -> int:
     if frames > 1:
         notes.append(f"{frames} frames; only the first was analysed")
     return max(frames, 1)
+
+
+def _profile(image: Image.Image, notes: list[str]) -> bytes:
+    """The ICC profile of a picture whose colours it changes, b"" of others."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or image.mode in ("CMYK", "LAB") or is_srgb(profile):
+        return b""
+    notes.append(
+        f"its colours are those of the profile {profile_name(profile)!r}; the stored values were "
+        "analysed, and pictures for display are converted to sRGB"
+    )
+    return profile

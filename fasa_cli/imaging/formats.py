@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 HEAD_BYTES = 64  # as many as sniff_format looks at
 
 _SUFFIXES = {
@@ -12,10 +14,19 @@ _SUFFIXES = {
     "BMP": (".bmp", ".dib"),
     "GIF": (".gif",),
     "AVIF": (".avif",),
+    "HEIC": (".heic", ".heif", ".hif"),
 }
 SUPPORTED_FORMATS = tuple(_SUFFIXES)
+_EXTRA_SUFFIXES = {
+    "JPEG XL": (".jxl",),
+    "camera RAW": (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+}
+# Formats that are read where an extra is installed -> (its library's module, the extra).
+_EXTRAS = {"JPEG XL": ("pillow_jxl", "jxl"), "camera RAW": ("rawpy", "raw")}
 # Usual names of readable files, lower case; what a file is, sniff_format says.
-IMAGE_SUFFIXES = frozenset(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
+IMAGE_SUFFIXES = frozenset(
+    suffix for suffixes in (_SUFFIXES | _EXTRA_SUFFIXES).values() for suffix in suffixes
+)
 
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -45,12 +56,25 @@ _BRANDS = (
 _BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
+def why_unreadable(file_format: str) -> str | None:
+    """Why files of a format that `sniff_format` names cannot be decoded here, and the cure, to be
+    read after the format's name; None where they can."""
+    if file_format in SUPPORTED_FORMATS:
+        return None
+    if file_format not in _EXTRAS:
+        return "is not supported; convert it to PNG (lossless) first"
+    module, extra = _EXTRAS[file_format]
+    if find_spec(module) is not None:
+        return None
+    return f"needs a library that is not installed; run: pip install 'fasa-cli[{extra}]'"
+
+
 def sniff_format(head: bytes) -> str | None:
     """Name the image format that a file's first `HEAD_BYTES` bytes announce, or None.
 
-    The answer is one of `SUPPORTED_FORMATS`, or the name of a format that is known but cannot be
-    decoded ("HEIC", "JPEG XL", "JPEG 2000", "Photoshop PSD", "camera RAW"), so that such a file
-    can be reported instead of being passed over in silence.
+    The answer is one of `SUPPORTED_FORMATS`, or the name of a format that is known but read with an
+    extra only ("JPEG XL", "camera RAW") or not at all ("JPEG 2000", "Photoshop PSD"), so that such
+    a file can be reported instead of being passed over in silence; see `why_unreadable`.
     """
     for offset, signature, name in _SIGNATURES:
         if head.startswith(signature, offset):

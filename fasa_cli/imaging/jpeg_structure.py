@@ -16,6 +16,7 @@ _START_OF_SCAN = 0xDA
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}  # frames whose coefficients come in several scans
 _STANDALONE = {0x01, *range(0xD0, 0xDA)}
 _LAST_COEFFICIENT = 63
+_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1"
 
 
 def damage(data: bytes) -> str | None:
@@ -35,6 +36,15 @@ def is_whole_without_end(data: bytes) -> bool:
     ended = data + END_OF_IMAGE
     reason = _decoders_warning(ended)
     return (reason is None or _LEFT_OVER in reason) and _missing_scans(ended) is None
+
+
+def has_gain_map(data: bytes) -> bool:
+    """Whether a JPEG file says that a gain map (ISO 21496-1, Ultra HDR) follows its picture."""
+    applications = (contents for marker, contents in _segments(data) if 0xE0 <= marker <= 0xEF)
+    return any(
+        contents.startswith(_GAIN_MAP) or b"http://ns.adobe.com/hdr-gain-map/" in contents
+        for contents in applications
+    )
 
 
 def _decoders_warning(data: bytes) -> str | None:

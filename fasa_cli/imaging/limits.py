@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fasa_cli.errors import ImageError
+from fasa_cli.imaging.other_decoders import jpeg_xl_size, open_heic, open_jpeg_xl
 
 # What Pillow mutters while reading belongs into records or nowhere; its warnings of
 # large pictures stay as they are. A filter set once is safe with threads;
@@ -54,9 +55,20 @@ def check_size(size: tuple[int, int], name: str, most: int = MAX_PIXELS) -> None
 def open_header(data: bytes, file_format: str) -> Image.Image:
     """Read a picture's header as Pillow does, but without its limit; no pixel is decoded yet.
 
+    `file_format` is what `sniff_format` says. Of JPEG XL the pixels are decoded, after a look at
+    their number; of a camera RAW file, what is read are the directories around its picture.
+
     Raises:
         UnidentifiedImageError: the header is damaged.
+        ImageError: it needs a library that is not installed, or a JPEG XL has too many pixels.
     """
+    if file_format == "HEIC":
+        return open_heic(data)
+    if file_format == "JPEG XL":
+        check_size(jpeg_xl_size(data), "it")
+        return open_jpeg_xl(data)
+    if file_format == "camera RAW":
+        file_format = "TIFF"
     if file_format not in Image.OPEN:
         Image.preinit()
     if file_format not in Image.OPEN:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 from PIL import Image, TiffImagePlugin
 
 _SUBFILE_TYPE, _IMAGE_WIDTH, _IMAGE_LENGTH, BITS_PER_SAMPLE = 254, 256, 257, 258
 PHOTOMETRIC, _STRIP_OFFSETS, ORIENTATION, _STRIP_BYTES = 262, 273, 274, 279
 _TILE_OFFSETS, _TILE_BYTES, _SUB_IFDS, SAMPLE_FORMAT, _DNG_VERSION = 324, 325, 330, 339, 50706
+_SENSOR_VALUES = (32803, 34892)  # photometric interpretations: a mosaic, linear RAW
 
 
 def size_as_stored(image: Image.Image) -> tuple[int, int]:
@@ -24,11 +27,21 @@ def tiff_tag(image: Image.Image, tag: int) -> object:
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
 
-def is_camera_raw(image: Image.Image) -> bool:
-    """Whether a TIFF is a RAW file in disguise (DNG, NEF, ARW): its first page is a preview."""
-    subfile_type = tiff_tag(image, _SUBFILE_TYPE)
-    is_preview = isinstance(subfile_type, int) and subfile_type & 1
-    return bool(tiff_tag(image, _DNG_VERSION) or (is_preview and tiff_tag(image, _SUB_IFDS)))
+def is_camera_raw(data: bytes) -> bool:
+    """Whether a TIFF is a RAW file (DNG, NEF, ARW): what its first page holds is no photo, but a
+    sensor's values or a preview. Damage is left to those who decode."""
+    try:
+        stream = io.BytesIO(data)
+        header = stream.read(16 if b"+" in data[2:4] else 8)
+        directory = TiffImagePlugin.ImageFileDirectory_v2(header)
+        stream.seek(directory.next)
+        directory.load(stream)
+        subfile_type = directory.get(_SUBFILE_TYPE, 0)
+    except Exception:  # Pillow raises nearly anything on damaged headers
+        return False
+    is_preview = isinstance(subfile_type, int) and bool(subfile_type & 1)
+    is_sensor = directory.get(PHOTOMETRIC) in _SENSOR_VALUES
+    return is_sensor or _DNG_VERSION in directory or (is_preview and _SUB_IFDS in directory)
 
 
 def check_tiff_extents(image: Image.Image, length: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from fasa_cli.errors import ImageError
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
 from fasa_cli.imaging.limits import MAX_PIXELS, open_header
+from fasa_cli.imaging.profiles import is_srgb
 from fasa_cli.inspection.contradictions import find_contradictions
 from fasa_cli.inspection.encoders import identify
 from fasa_cli.inspection.jpeg import read_structure
@@ -36,7 +37,6 @@ from fasa_cli.text import counted
 _LARGEST_FILE = 4 << 30  # bytes
 _CODING = "Most programs and many phones use the same few encoders; a table proves no program."
 _VIDEO_SUFFIXES = (".mov", ".MOV", ".mp4", ".MP4")
-_SRGB = re.compile(r"srgb|iec ?61966", re.IGNORECASE)
 
 
 def inspect_file(path: str | os.PathLike[str], previews: bool = True) -> Inspection:
@@ -252,7 +252,7 @@ def _about_companions(name: str, metadata: FileMetadata) -> Iterator[Finding]:
 
 def _about_colour(metadata: FileMetadata) -> Iterator[Finding]:
     name = metadata.groups.get("icc", {}).get("profile", "")
-    if name and not _SRGB.search(name):
+    if name and not is_srgb(metadata.icc_profile):
         yield Finding(
             "colour profile",
             "note",

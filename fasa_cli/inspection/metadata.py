@@ -13,6 +13,7 @@ from typing import Any
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from fasa_cli.imaging.limits import open_header
+from fasa_cli.imaging.profiles import profile_name
 from fasa_cli.inspection.jpeg import segment_contents
 from fasa_cli.inspection.records import JpegStructure
 from fasa_cli.inspection.xmp import XmpError, read_xmp
@@ -116,19 +117,6 @@ def text_of(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{len(value)} values"
     return str(value).split("\0")[0].strip()[:_LONGEST_TEXT]
-
-
-def profile_name(profile: bytes) -> str:
-    """The description of an ICC profile, or why it has none."""
-    import io
-
-    from PIL import ImageCms
-
-    try:
-        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.getProfileDescription(opened).strip()[:_LONGEST_TEXT] or "without a name"
-    except Exception:  # lcms raises nearly anything on damaged profiles
-        return "unreadable"
 
 
 def _opened(data: bytes, file_format: str, problems: list[str]) -> Image.Image | None:

@@ -14,6 +14,7 @@ from fasa_cli.errors import ConfigError, FasaError, OutputError
 from fasa_cli.files import write_atomically
 from fasa_cli.imaging.decode import read_image
 from fasa_cli.imaging.encode import encode_jpeg, encode_png, encode_webp
+from fasa_cli.imaging.profiles import for_display
 from fasa_cli.imaging.rendering import blend, contour, side_by_side, with_scale
 from fasa_cli.results import Failure, ScanRecord
 from fasa_cli.scanning.discovery import Discovery
@@ -102,7 +103,8 @@ def run_jobs(run: SavedRun, threshold: float | None = None) -> Iterator[Job]:
 
 def _from_run(run: SavedRun, record: ScanRecord, threshold: float | None) -> Subject:
     probabilities = run.read_probabilities(record)
-    image = run.read_photo(record)[0].pixels
+    photo = run.read_photo(record)[0]
+    image = for_display(photo.pixels, photo.icc_profile)
     if threshold is None or threshold == run.threshold:
         return Subject(image, run.read_mask(record), probabilities, run.threshold)
     if probabilities is None:
@@ -121,8 +123,9 @@ def photo_jobs(predictor: Predictor, found: Discovery, threshold: float = 0.5) -
 
 
 def _from_photo(predictor: Predictor, path: str, threshold: float) -> Subject:
-    image = read_image(path).pixels
-    prediction = predictor.predict(image)
+    photo = read_image(path)
+    prediction = predictor.predict(photo.pixels)
+    image = for_display(photo.pixels, photo.icc_profile)
     return Subject(image, prediction.mask(threshold), prediction.probabilities, threshold)
 
 

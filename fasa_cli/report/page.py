@@ -31,7 +31,13 @@ from fasa_cli.files import utc_now, write_atomically, write_lines
 from fasa_cli.imaging.encode import encode_webp
 from fasa_cli.imaging.metadata import PhotoMetadata, read_metadata
 from fasa_cli.imaging.rendering import heat_map
-from fasa_cli.report.pictures import LISTED_REGIONS, heat_map_colours, outlines_of, scaled_down
+from fasa_cli.report.pictures import (
+    LISTED_REGIONS,
+    heat_map_colours,
+    outlines_of,
+    scaled_down,
+    shown,
+)
 from fasa_cli.report.redaction import REDACTIONS, ShownText
 from fasa_cli.report.shell import embedded_json, shell
 from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord
@@ -207,12 +213,12 @@ class _Page:
         except FasaError as error:
             return _Prepared(record, problem=str(error))
         metadata = read_metadata(data)
-        thumbnail = encode_webp(scaled_down(photo.pixels, _THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
+        thumbnail = encode_webp(shown(photo, _THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         if wanted == "thumbnail":
             outlines = outlines_of(record, _THUMBNAIL_SIDE, _THUMBNAIL_OUTLINES)
             return _Prepared(record, metadata, outlines, thumbnail)
         outlines = outlines_of(record, _PREVIEW_SIDE, _PREVIEW_OUTLINES)
-        preview = encode_webp(scaled_down(photo.pixels, _PREVIEW_SIDE), _PREVIEW_QUALITY)
+        preview = encode_webp(shown(photo, _PREVIEW_SIDE), _PREVIEW_QUALITY)
         try:
             heat, problem = self._heat(record), None
         except FasaError as error:

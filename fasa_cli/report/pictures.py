@@ -5,11 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from fasa_cli.imaging.profiles import for_display
 from fasa_cli.imaging.rendering import heat_map
 from fasa_cli.report.region_export import region_mask
-from fasa_cli.results import ScanRecord
+from fasa_cli.results import DecodedImage, ScanRecord
 
 LISTED_REGIONS = 30  # per photo
+
+
+def shown(photo: DecodedImage, side: int) -> np.ndarray:
+    """A photo at `side` pixels at most, with the colours that its profile gives it."""
+    return for_display(scaled_down(photo.pixels, side), photo.icc_profile)
 
 
 def scaled_down(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fasa_cli.errors import ImageError
 from fasa_cli.imaging.encode import encode_jpeg, encode_mask, encode_probabilities
+from fasa_cli.imaging.profiles import for_display
 from fasa_cli.imaging.regions import find_regions, with_shapes
 from fasa_cli.imaging.rendering import overlay
 from fasa_cli.postprocess.copy_move import at_full_size
@@ -38,6 +39,9 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
     def copy_move_map() -> np.ndarray:
         return at_full_size(item.prediction.copy_move, probabilities.shape)
 
+    def shown() -> np.ndarray:
+        return for_display(item.image.pixels, item.image.icc_profile)
+
     encoders: dict[str, Callable[[], bytes]] = {
         "mask": lambda: encode_mask(mask),
         "probabilities": lambda: encode_probabilities(probabilities),
@@ -45,7 +49,7 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         "copy_move": lambda: encode_probabilities(copy_move_map()),
         "network_mask": lambda: encode_mask(item.prediction.network_map > threshold),
         "copy_move_mask": lambda: encode_mask(copy_move_map() > threshold),
-        "overlay": lambda: encode_jpeg(overlay(item.image.pixels, probabilities, threshold)),
+        "overlay": lambda: encode_jpeg(overlay(shown(), probabilities, threshold)),
     }
     regions = find_regions(probabilities, threshold)
     frame = item.prediction.frame

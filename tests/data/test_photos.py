@@ -9,6 +9,7 @@ from PIL import Image
 from fasa_cli.data.photos import PhotoPool
 from fasa_cli.errors import DatasetError
 from tests.conftest import write_photo
+from tests.imaging.samples import HEIC
 
 
 @pytest.fixture
@@ -80,14 +81,20 @@ def test_photos_are_told_by_content_and_what_is_left_out_is_named(tmp_path: Path
     write_photo(tmp_path / "a.png")
     (tmp_path / "no_suffix").write_bytes((tmp_path / "a.png").read_bytes())
     (tmp_path / "b.jpg_large").write_bytes((tmp_path / "a.png").read_bytes())
-    (tmp_path / "c.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    (tmp_path / "c.psd").write_bytes(b"8BPS\0\x01" + bytes(60))
+    (tmp_path / "phone.HEIC").write_bytes(HEIC)
     (tmp_path / "d.jpg").write_bytes(b"no picture at all")
     (tmp_path / "notes.txt").write_text("not meant as a photo")
     pool = PhotoPool(tmp_path)
-    assert [path.name for path in pool.photos] == ["a.png", "b.jpg_large", "no_suffix"]
+    assert [path.name for path in pool.photos] == [
+        "a.png",
+        "b.jpg_large",
+        "no_suffix",
+        "phone.HEIC",
+    ]
     problems = pool.check()
     assert len(problems) == 2
-    assert "c.heic" in problems[0]
+    assert "c.psd" in problems[0]
     assert "d.jpg" in problems[1]
 
 

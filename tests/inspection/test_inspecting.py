@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 from fasa_cli.errors import ImageError
 from fasa_cli.inspection.inspecting import inspect_bytes, inspect_file
+from tests.imaging.test_profiles import SRGB, exchanged
 from tests.inspection.files import exif_block, jpeg, scene, small, xmp_packet
 
 
@@ -70,11 +71,9 @@ def test_what_follows_the_end_and_the_video_of_a_live_photo(tmp_path: Path) -> N
 
 
 def test_colour_profiles_are_named() -> None:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     names = [
         {one.kind for one in inspect_bytes(jpeg(scene(), icc_profile=profile), "a.jpg").findings}
-        for profile in (lab, srgb)
+        for profile in (exchanged(), SRGB)
     ]
     assert "colour profile" in names[0]
     assert "colour profile" not in names[1]
