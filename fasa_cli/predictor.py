@@ -20,7 +20,7 @@ import torch
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig, PostprocessConfig
 from fasa_cli.errors import DeviceError
-from fasa_cli.imaging.decode import Photo, as_pixels
+from fasa_cli.imaging.decode import Photo, as_pixels, decode_image, read_image
 from fasa_cli.imaging.framing import find_frame
 from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa, image_score
@@ -32,8 +32,9 @@ from fasa_cli.postprocess.copy_move import (
     find_pairs,
     marks_of_pairs,
 )
+from fasa_cli.postprocess.damage import set_aside
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
-from fasa_cli.results import CopyMovePair, Frame, Prediction, WeightsInfo
+from fasa_cli.results import CopyMovePair, DecodedImage, Frame, Prediction, WeightsInfo
 
 # Ours: a photo is analysed whole where memory allows (about 100 bytes a pixel), which holds for
 # the 12 megapixels of a phone; a larger one in tiles (model/tiling.py).
@@ -102,12 +103,19 @@ class Predictor:
         """The model's configuration."""
         return self.model.config
 
-    def predict(self, image: Photo) -> Prediction:
+    def predict(self, image: Photo | DecodedImage) -> Prediction:
         """Localise in one photo: a file's path or bytes, a Pillow image, or H x W x 3 uint8 RGB.
+        In what is damaged in a file nothing is marked.
 
         Raises:
             ImageError: the file cannot be read, or the array is no RGB image.
         """
+        if isinstance(image, bytes):
+            image = decode_image(image, "bytes")
+        elif isinstance(image, str | os.PathLike):
+            image = read_image(image)
+        if isinstance(image, DecodedImage):
+            return set_aside(self.predict_batch([image.pixels])[0], image.damaged)
         return self.predict_batch([as_pixels(image)])[0]
 
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:

@@ -11,6 +11,8 @@ import numpy as np
 GRID = 8  # JPEG's block size in pixels
 FALSE_ALARM_AREA = 0.01  # Ours: fewer marked pixels than 1 % of a photo are a speck
 
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the upright image
+
 
 @dataclass(frozen=True)
 class DecodedImage:
@@ -19,6 +21,7 @@ class DecodedImage:
     `pixels` is the upright H x W x 3 uint8 RGB array; every other field describes the file.
     `stored_size` and `display_size` are (width, height) before and after the EXIF rotation.
     `icc_profile` is the profile with which `pixels` are to be shown, b"" where they are sRGB.
+    `damaged` are boxes of `pixels` that do not show what was encoded, as far as that can be seen.
     """
 
     pixels: np.ndarray
@@ -31,11 +34,18 @@ class DecodedImage:
     sha256: str = ""
     warnings: tuple[str, ...] = ()
     icc_profile: builtins.bytes = b""
+    damaged: tuple[Box, ...] = ()
 
     @property
     def display_size(self) -> tuple[int, int]:
         """(width, height) of `pixels`."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def within(array: np.ndarray, box: Box) -> np.ndarray:
+    """The part of an H x W (x C) array that lies in a box: a view."""
+    x, y, width, height = box
+    return array[y : y + height, x : x + width]
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,8 @@ class Prediction:
     map where postprocessing may have changed it (see `network_map`). `pairs` are the copy-move
     pairs found, the most probable first, `copy_move` is the map of their marks at the size at which
     they were searched for (None without a pair), and `copy_move_score` its maximum. `frame` is
-    where the photo lies in the picture, if that was looked for.
+    where the photo lies in the picture, if that was looked for. In the `damaged` boxes of the file
+    nothing is marked: `probabilities` are 0 there, `network_map` says what the network gave.
     """
 
     probabilities: np.ndarray
@@ -108,6 +119,7 @@ class Prediction:
     pairs: tuple[CopyMovePair, ...] = ()
     frame: Frame | None = None
     copy_move: np.ndarray | None = None
+    damaged: tuple[Box, ...] = ()
 
     @property
     def network_map(self) -> np.ndarray:
@@ -123,7 +135,15 @@ class Prediction:
         """The share of pixels that the network marks at `threshold` and the final map does not."""
         if self.network is None:
             return 0.0
-        return float(((self.network > threshold) & (self.probabilities <= threshold)).mean())
+        lowered = (self.network > threshold) & (self.probabilities <= threshold)
+        for box in self.damaged:
+            within(lowered, box)[:] = False
+        return float(lowered.mean())
+
+    def marked_in_damage(self, threshold: float) -> float:
+        """The share of pixels that the network marks in what is damaged."""
+        marked = sum(int((within(self.network_map, box) > threshold).sum()) for box in self.damaged)
+        return marked / self.probabilities.size
 
     def mask(self, threshold: float) -> np.ndarray:
         """H x W bool: the pixels whose probability is above `threshold`."""
@@ -247,7 +267,9 @@ class ScanRecord:
     `warnings` say what makes the result weaker than its score. `jpeg_quality` is estimated from the
     file's tables (1-100), None where it has none. `score_network` is the network's highest
     probability and `score_copy_move` that of the marks of `copy_move` pairs; `lowered_fraction` is
-    the share of pixels that the network marks and hysteresis took away. `frame` is
+    the share of pixels that the network marks and hysteresis took away. `damaged` are boxes in
+    which the file's data are damaged and nothing is marked, and `damaged_marked` is the share of
+    pixels that the network marks in them. `frame` is
     (x, y, width, height) of the photo within the picture, bars
     left out, and `jpeg_grid` (x, y) where its first full JPEG block starts in that frame; None
     where that was not looked for, or no grid shows. `outputs` gives per kind (mask, probabilities,
@@ -281,7 +303,15 @@ class ScanRecord:
     jpeg_grid: tuple[int, int] | None = None
     copy_move: tuple[CopyMovePair, ...] = ()
     not_made: dict[str, str] = field(default_factory=dict)
+    damaged: tuple[Box, ...] = ()
+    damaged_marked: float = 0.0
     status: str = "analysed"
+
+    @property
+    def damaged_fraction(self) -> float:
+        """The share of pixels that are damaged."""
+        width, height = self.display_size
+        return sum(box[2] * box[3] for box in self.damaged) / (width * height)
 
 
 @dataclass(frozen=True)

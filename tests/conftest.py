@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fasa_cli.config import TINY, PostprocessConfig
-from fasa_cli.results import CopyMovePair, Prediction
+from fasa_cli.results import CopyMovePair, DecodedImage, Prediction
 from fasa_cli.scanning.discovery import discover
 
 # The models of tests are so small that on a busy machine threads mostly wait for each other.
@@ -59,8 +59,9 @@ class RedPredictor:
         self.images += len(images)
         return [self._predict(image) for image in images]
 
-    def predict(self, image: np.ndarray) -> Prediction:
-        return self.predict_batch([image])[0]
+    def predict(self, image: np.ndarray | DecodedImage) -> Prediction:
+        pixels = image.pixels if isinstance(image, DecodedImage) else image
+        return self.predict_batch([pixels])[0]
 
     def _predict(self, image: np.ndarray) -> Prediction:
         probabilities = image[:, :, 0].astype(np.float32) / 255

@@ -169,6 +169,8 @@ def _findings(record: ScanRecord) -> list[str]:
     pairs = len(record.copy_move)
     found = [counted(record.region_count, "region")] if record.region_count else []
     found += [counted(pairs, "copy-move pair")] if pairs else []
+    if record.damaged:
+        found.append(f"{_share(record.damaged_fraction)} damaged, not judged")
     if (record.lowered_fraction or 0) >= _NOTABLE:
         found.append(f"weak marks lowered on {_share(record.lowered_fraction or 0)}")
     found = found or ["nothing"]

@@ -57,19 +57,16 @@ def without_broken_chunks(data: bytes, notes: list[str]) -> bytes:
     return b"".join(kept)
 
 
-def checked_jpeg(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
-    """The image, of which `notes` say where its coded data are not whole; ValueError if cut off."""
-    if not _jpeg_reaches_end(data):
-        if not is_whole_without_end(data):
-            raise ValueError("it stops before its end-of-image marker")
-        notes.append("it has no end-of-image marker; its picture is whole")
-        return open_header(data + END_OF_IMAGE, "JPEG")
-    if reason := damage(data):
-        notes.append(
-            f"its coded data are damaged, or other bytes follow them ({reason}); what is marked "
-            "may be the damage. Get a fresh copy"
-        )
-    return image
+def checked_jpeg(
+    image: Image.Image, data: bytes, notes: list[str]
+) -> tuple[Image.Image, str | None]:
+    """The image, and what its decoder says against its coded data; ValueError if it is cut off."""
+    if _jpeg_reaches_end(data):
+        return image, damage(data)
+    if not is_whole_without_end(data):
+        raise ValueError("it stops before its end-of-image marker")
+    notes.append("it has no end-of-image marker; its picture is whole")
+    return open_header(data + END_OF_IMAGE, "JPEG"), None
 
 
 def _jpeg_reaches_end(data: bytes) -> bool:

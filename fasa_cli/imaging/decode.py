@@ -20,12 +20,13 @@ from fasa_cli.imaging.formats import (
     sniff_format,
     why_unreadable,
 )
-from fasa_cli.imaging.jpeg_structure import has_gain_map
+from fasa_cli.imaging.jpeg_damage import find_damage
+from fasa_cli.imaging.jpeg_structure import has_gain_map, layout
 from fasa_cli.imaging.limits import MAX_PIXELS, check_size, open_header
 from fasa_cli.imaging.other_decoders import develop_raw, jpeg_xl_size, raw_size
 from fasa_cli.imaging.profiles import is_srgb, profile_name
 from fasa_cli.imaging.tiff import ORIENTATION, check_tiff_extents, is_camera_raw, size_as_stored
-from fasa_cli.results import DecodedImage
+from fasa_cli.results import Box, DecodedImage
 
 
 def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> DecodedImage:
@@ -91,7 +92,8 @@ def decode_image(
     - Format: by content, one of `SUPPORTED_FORMATS`, or with an extra JPEG XL or camera RAW. MPO
       is JPEG.
     - Damage: a file that ends before its picture does is refused; bytes after it are allowed. A
-      JPEG whose coded data are damaged and yet can be decoded leaves a warning.
+      JPEG whose coded data are damaged and yet can be decoded leaves a warning, and `damaged` boxes
+      where that shows.
     - Orientation: EXIF 1-8 applied; unreadable or other values are ignored. HEIC and JPEG XL are
       turned by their container's own transforms, and EXIF is ignored there.
     - Frames: the first of an animation or of several pages; of HEIC the primary picture. Gain maps
@@ -113,6 +115,7 @@ def decode_image(
     file_format = _supported_format(data, name)
     notes: list[str] = []
     profile = b""
+    damaged: tuple[Box, ...] = ()
     with _damage_named(name, file_format):
         if file_format == "camera RAW":
             stored_size = raw_size(data)
@@ -130,9 +133,11 @@ def decode_image(
             stored_size = size_as_stored(image)
             check_size(stored_size, name, max_pixels)
             if file_format == "JPEG":
-                image = checked_jpeg(image, data, notes)
+                image, reason = checked_jpeg(image, data, notes)
             mode = image.mode
             pixels, orientation = _upright_pixels(image, notes)
+            if file_format == "JPEG":
+                damaged = _damaged_boxes(pixels, orientation, data, reason, notes)
             frames = _count_frames(image, notes)
             profile = _profile(image, notes)
             if file_format == "JPEG" and has_gain_map(data):
@@ -148,6 +153,7 @@ def decode_image(
         sha256=sha256 or hashlib.sha256(data).hexdigest(),
         warnings=tuple(notes),
         icc_profile=profile,
+        damaged=damaged,
     )
 
 
@@ -234,10 +240,46 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda stored: np.rot90(stored),
 }
 
+_INVERSE = {6: 8, 8: 6}  # of the others each undoes itself
+
 
 def upright(stored: np.ndarray, orientation: int) -> np.ndarray:
     """Turn an array (H x W, or H x W x C) that lies as its file stores it by EXIF 1-8."""
     return np.ascontiguousarray(_UPRIGHT[orientation](stored))
+
+
+def upright_box(box: Box, stored_size: tuple[int, int], orientation: int) -> Box:
+    """Turn a box of an image that lies as its file stores it by EXIF 1-8."""
+    x, y, width, height = box
+    right, below = stored_size[0] - x - width, stored_size[1] - y - height
+    if orientation in (2, 3, 7, 8):  # mirrored from left to right before any transposition
+        x = right
+    if orientation in (3, 4, 6, 7):
+        y = below
+    return (x, y, width, height) if orientation < 5 else (y, x, height, width)
+
+
+def _damaged_boxes(
+    pixels: np.ndarray, orientation: int, data: bytes, reason: str | None, notes: list[str]
+) -> tuple[Box, ...]:
+    """The boxes of a JPEG's upright pixels that are damaged; `reason` is its decoder's."""
+    stored = upright(pixels, _INVERSE.get(orientation, orientation))
+    units = layout(data)
+    boxes = find_damage(stored, units, suspected=bool(reason)) if units else ()
+    if boxes:
+        share = sum(box[2] * box[3] for box in boxes) / (pixels.size // 3)
+        sign = reason or "a run of blocks is shifted"
+        notes.append(
+            f"its coded data are damaged ({sign}): {share:.0%} of the picture are not what was "
+            "encoded, and nothing is marked there. Get a fresh copy"
+        )
+    elif reason:
+        notes.append(
+            f"its coded data are damaged, or other bytes follow them ({reason}); where cannot be "
+            "seen, and what is marked may be the damage. Get a fresh copy"
+        )
+    size = (stored.shape[1], stored.shape[0])
+    return tuple(upright_box(box, size, orientation) for box in boxes)
 
 
 def _upright_pixels(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, int]:

@@ -10,10 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fasa_cli.imaging.jpeg_damage import Layout
+from fasa_cli.results import GRID
+
 END_OF_IMAGE = b"\xff\xd9"
 _LEFT_OVER = "extraneous bytes before marker"  # in libjpeg's words
 _START_OF_SCAN = 0xDA
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}  # frames whose coefficients come in several scans
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # tables and an extension have these
+_RESTART_INTERVAL = 0xDD
 _STANDALONE = {0x01, *range(0xD0, 0xDA)}
 _LAST_COEFFICIENT = 63
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1"
@@ -28,6 +33,26 @@ def damage(data: bytes) -> str | None:
     if reason is None:
         return _missing_scans(data)
     return reason
+
+
+def layout(data: bytes) -> Layout | None:
+    """How the file's scan is cut into units; None where its header does not say."""
+    restart = 0
+    unit: tuple[int, int] | None = None
+    for marker, segment in _segments(data):
+        if marker == _RESTART_INTERVAL:
+            restart = int.from_bytes(segment[:2], "big")
+        elif marker in _FRAMES and len(segment) >= 6 + 3 * segment[5]:
+            sampling = [segment[7 + 3 * i] for i in range(segment[5])]
+            if len(sampling) == 1:  # blocks follow each other, whatever its sampling says
+                sampling = [0x11]
+            unit = (
+                GRID * max((one & 15 for one in sampling), default=0),
+                GRID * max((one >> 4 for one in sampling), default=0),
+            )
+        elif marker == _START_OF_SCAN:
+            break
+    return Layout(*unit, restart) if unit and min(unit) else None
 
 
 def is_whole_without_end(data: bytes) -> bool:

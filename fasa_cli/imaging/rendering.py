@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from fasa_cli.results import Box, within
 
 # Perceptually uniform, lightness rising all the way: they read without red-green vision and in
 # greyscale. Cividis looks nearly the same to everyone.
@@ -69,6 +71,23 @@ def contour(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     _check_sizes(image, mask)
     drawn = image.copy()
     _outline(drawn, mask)
+    return drawn
+
+
+def hatched(picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """Hatch boxes of damaged pixels on an H x W x 3 picture: dark and light lines from lower left
+    to upper right."""
+    if not boxes:
+        return picture
+    drawn = picture.copy()
+    period = max(8, max(picture.shape[:2]) // 40)  # pixels from line to line
+    line = max(1, period // 8)
+    for x, y, width, height in boxes:
+        down, right = np.ogrid[y : y + height, x : x + width]
+        phase = (down + right) % period
+        part = within(drawn, (x, y, width, height))
+        part[phase < line] = _DARK
+        part[(phase >= line) & (phase < 2 * line)] = _WHITE
     return drawn
 
 

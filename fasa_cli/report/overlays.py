@@ -15,8 +15,8 @@ from fasa_cli.files import write_atomically
 from fasa_cli.imaging.decode import read_image
 from fasa_cli.imaging.encode import encode_jpeg, encode_png, encode_webp
 from fasa_cli.imaging.profiles import for_display
-from fasa_cli.imaging.rendering import blend, contour, side_by_side, with_scale
-from fasa_cli.results import Failure, ScanRecord
+from fasa_cli.imaging.rendering import blend, contour, hatched, side_by_side, with_scale
+from fasa_cli.results import Box, Failure, ScanRecord
 from fasa_cli.scanning.discovery import Discovery
 from fasa_cli.scanning.saved_run import SavedRun, is_saved_run
 
@@ -47,13 +47,14 @@ class Subject:
     """A photo and what was found in it, all upright and of one size.
 
     `image` is H x W x 3 uint8 RGB, `mask` H x W bool, `probabilities` H x W in [0, 1] or None
-    where a scan kept the mask only.
+    where a scan kept the mask only. `damaged` boxes of the photo are hatched.
     """
 
     image: np.ndarray
     mask: np.ndarray
     probabilities: np.ndarray | None
     threshold: float
+    damaged: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def draw(subject: Subject, look: Look) -> tuple[str, np.ndarray]:
     if style == "mask":
         return style, subject.mask.astype(np.uint8) * np.uint8(255)
     if style == "contour":
-        return style, contour(subject.image, subject.mask)
+        return style, hatched(contour(subject.image, subject.mask), subject.damaged)
     if heat is None and style == "heat":
         raise OutputError(
             "the scan kept masks only; scan with --probabilities, or take --style contour"
@@ -87,7 +88,7 @@ def draw(subject: Subject, look: Look) -> tuple[str, np.ndarray]:
     picture = subject.image
     if heat is not None:
         picture = blend(picture, heat, look.alpha, look.colormap)
-    picture = contour(picture, subject.mask)
+    picture = hatched(contour(picture, subject.mask), subject.damaged)
     if style == "side":
         picture = side_by_side(subject.image, picture)
     if look.scale_bar and heat is not None:
@@ -106,13 +107,14 @@ def _from_run(run: SavedRun, record: ScanRecord, threshold: float | None) -> Sub
     photo = run.read_photo(record)[0]
     image = for_display(photo.pixels, photo.icc_profile)
     if threshold is None or threshold == run.threshold:
-        return Subject(image, run.read_mask(record), probabilities, run.threshold)
+        mask = run.read_mask(record)
+        return Subject(image, mask, probabilities, run.threshold, record.damaged)
     if probabilities is None:
         raise OutputError(
             f"the scan kept only masks at {run.threshold:g}; for another --threshold scan with "
             "--probabilities"
         )
-    return Subject(image, probabilities > threshold, probabilities, threshold)
+    return Subject(image, probabilities > threshold, probabilities, threshold, record.damaged)
 
 
 def photo_jobs(predictor: Predictor, found: Discovery, threshold: float = 0.5) -> Iterator[Job]:
@@ -124,9 +126,10 @@ def photo_jobs(predictor: Predictor, found: Discovery, threshold: float = 0.5) -
 
 def _from_photo(predictor: Predictor, path: str, threshold: float) -> Subject:
     photo = read_image(path)
-    prediction = predictor.predict(photo.pixels)
+    prediction = predictor.predict(photo)
     image = for_display(photo.pixels, photo.icc_profile)
-    return Subject(image, prediction.mask(threshold), prediction.probabilities, threshold)
+    mask = prediction.mask(threshold)
+    return Subject(image, mask, prediction.probabilities, threshold, photo.damaged)
 
 
 def write_overlay(job: Job, out: Path, suffix: str, look: Look) -> Path | Failure:

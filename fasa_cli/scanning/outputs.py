@@ -11,7 +11,7 @@ from fasa_cli.errors import ImageError
 from fasa_cli.imaging.encode import encode_jpeg, encode_mask, encode_probabilities
 from fasa_cli.imaging.profiles import for_display
 from fasa_cli.imaging.regions import find_regions, with_shapes
-from fasa_cli.imaging.rendering import overlay
+from fasa_cli.imaging.rendering import hatched, overlay
 from fasa_cli.postprocess.copy_move import at_full_size
 from fasa_cli.results import Region, ScanRecord
 from fasa_cli.scanning.cautions import cautions
@@ -49,7 +49,9 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         "copy_move": lambda: encode_probabilities(copy_move_map()),
         "network_mask": lambda: encode_mask(item.prediction.network_map > threshold),
         "copy_move_mask": lambda: encode_mask(copy_move_map() > threshold),
-        "overlay": lambda: encode_jpeg(overlay(shown(), probabilities, threshold)),
+        "overlay": lambda: encode_jpeg(
+            hatched(overlay(shown(), probabilities, threshold), item.prediction.damaged)
+        ),
     }
     regions = find_regions(probabilities, threshold)
     frame = item.prediction.frame
@@ -90,6 +92,8 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         score_network=rounded_score(item.prediction.network_score),
         score_copy_move=rounded_score(item.prediction.copy_move_score),
         lowered_fraction=round(item.prediction.lowered(threshold), 6),
+        damaged=item.prediction.damaged,
+        damaged_marked=round(item.prediction.marked_in_damage(threshold), 6),
         frame=None if frame is None else frame.box,
         jpeg_grid=None if frame is None or frame.grid is None else frame.grid[::-1],
         copy_move=item.prediction.pairs,

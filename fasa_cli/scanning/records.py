@@ -78,6 +78,7 @@ def parse_record(line: str | bytes) -> ScanRecord:
         for key in ("frame", "jpeg_grid"):
             values[key] = tuple(values[key]) if values.get(key) else None
         values["copy_move"] = tuple(map(_parse_pair, values.get("copy_move", ())))
+        values["damaged"] = tuple(map(tuple, values.get("damaged", ())))
         return ScanRecord(**values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a scan record: {error}") from error
@@ -157,6 +158,7 @@ _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "score_network": lambda record: _optional(record.score_network),
     "score_copy_move": lambda record: _optional(record.score_copy_move),
     "lowered_fraction": lambda record: _optional(record.lowered_fraction),
+    "damaged_marked": lambda record: record.damaged_marked,
     "format": lambda record: record.format,
     "bytes": lambda record: record.bytes,
     "sha256": lambda record: record.sha256,

@@ -28,6 +28,7 @@ from fasa_cli.errors import FasaError, ImageError, OutputError
 from fasa_cli.files import utc_now
 from fasa_cli.imaging.decode import declared_pixels, decode_image
 from fasa_cli.imaging.metadata import read_metadata
+from fasa_cli.postprocess.damage import set_aside
 from fasa_cli.results import Failure, Prediction
 from fasa_cli.scanning.discovery import Discovery, Source
 from fasa_cli.scanning.interruption import Interruption, Stopped
@@ -245,7 +246,13 @@ class _Scan:
     ) -> list[Analysed | Settled]:
         share = seconds / len(batch)
         return [
-            Analysed(item.source, item.image, item.metadata, prediction, item.seconds + share)
+            Analysed(
+                item.source,
+                item.image,
+                item.metadata,
+                set_aside(prediction, item.image.damaged),
+                item.seconds + share,
+            )
             if np.isfinite(prediction.probabilities).all()
             else failure_of(item.source, "internal", "the answer has undefined values", "model")
             for item, prediction in zip(batch, predictions, strict=True)

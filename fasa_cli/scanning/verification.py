@@ -175,7 +175,7 @@ def _difference(
     run: SavedRun, predictor: Predictor, record: ScanRecord, tolerance: float
 ) -> str | None:
     photo, _ = run.read_photo(record)
-    prediction = predictor.predict(photo.pixels)
+    prediction = predictor.predict(photo)
     if abs(prediction.score - record.score_max) > tolerance:
         return f"score {prediction.score:.6f}, was {record.score_max:.6f}"
     unsure = np.abs(prediction.probabilities - run.threshold) <= tolerance

@@ -212,7 +212,7 @@ function card(photo) {
   if (source) {
     frame.append(draw("svg", { viewBox: `0 0 ${photo.size.join(" ")}`, "aria-hidden": "true" },
       draw("image", { href: source, width: photo.size[0], height: photo.size[1], preserveAspectRatio: "none" }),
-      ...photo.outlines.map(outline)));
+      ...damage(photo, "card"), ...photo.outlines.map(outline)));
   } else {
     frame.append(make("span", { className: "missing" }, photo.problem ? "The photo is no longer there" : "No picture in this file"));
   }
@@ -221,6 +221,7 @@ function card(photo) {
   const line = make("span", { className: "card-line" }, photo.region_count
     ? `${share(photo.area)} in ${counted(photo.region_count, "region", "regions")}`
     : "no marks");
+  if (photo.damaged.length) line.append(" · ", make("span", { className: "care" }, `${share(photo.damaged_share)} damaged`));
   if (photo.warnings.length) line.append(" · ", make("span", { className: "care" }, counted(photo.warnings.length, "warning", "warnings")));
   return make("a", { className: "card", href: `#photo-${photo.index}`, id: `card-${photo.index}` },
     frame,
@@ -241,6 +242,19 @@ function failedCard(failure) {
 function outline(path) {
   return draw("g", { class: "region" },
     draw("path", { class: "outline-rim", d: path }), draw("path", { class: "outline-line", d: path }));
+}
+
+// Hatching over a file's damaged pixels, in which nothing is marked.
+function damage(photo, where) {
+  if (!photo.damaged.length) return [];
+  const id = `hatching-${where}-${photo.index}`;
+  const period = Math.max(8, Math.max(...photo.size) / 40); // pixels of the photo
+  const line = (colour, at) => draw("rect", { x: at, width: period / 8, height: period, fill: colour });
+  const pattern = draw("pattern", {
+    id, width: period, height: period, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)",
+  }, line("#181818", 0), line("#fff", period / 8));
+  return [draw("defs", {}, pattern), ...photo.damaged.map(([x, y, width, height]) =>
+    draw("rect", { class: "damaged", x, y, width, height, fill: `url(#${id})` }))];
 }
 
 function turnPage(step) {
@@ -282,6 +296,7 @@ function showParts() {
   if (photo.score_network !== null) parts.push(`Network alone ${score(photo.score_network)}`);
   if (photo.copies.length) parts.push(`copy-move marks alone ${score(photo.score_copy_move)}`);
   if (photo.lowered) parts.push(`weak marks taken away by hysteresis on ${share(photo.lowered)} of the picture`);
+  if (photo.damaged.length) parts.push(`damaged (hatched) ${share(photo.damaged_share)} of the picture, where nothing is marked; the network marks ${share(photo.damaged_marked)} there`);
   showIf("parts", parts.length);
   set("parts", parts.join(" · "));
 }
@@ -303,6 +318,7 @@ function showStage() {
   byId("original").replaceChildren(...(source ? [draw("image", { ...box, href: source })] : []));
   byId("marks").replaceChildren(
     ...(heat ? [draw("image", { ...box, href: heat, id: "heat" })] : []),
+    ...damage(photo, "stage"),
     draw("g", { id: "outlines", class: heat ? "" : "flat" }, ...photo.outlines.map(outline)));
   const notes = [];
   if (!source) notes.push(photo.problem || "This report holds no picture of this photo, to keep the file small. Its marks: fasa overlay.");
