@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fasa_cli.errors import OutputError
 from fasa_cli.files import canonical_json, csv_line, json_line
-from fasa_cli.results import CopyMovePair, Failure, Region, Rle, ScanRecord, Skipped
+from fasa_cli.results import CopyMovePair, Failure, Finding, Region, Rle, ScanRecord, Skipped
 
 # Of results.jsonl and run.json; raised when a field changes its meaning. 2: `copies` is
 # `copy_move`, and the scores of the network and of copy-move pairs stand apart.
@@ -87,7 +87,9 @@ def parse_record(line: str | bytes) -> ScanRecord:
 def _parse_region(values: dict[str, Any]) -> Region:
     rle = values.get("rle")
     shape = Rle(tuple(rle["size"]), rle["counts"]) if rle else None
-    return Region(**{**values, "box": tuple(values["box"]), "rle": shape})
+    findings = tuple(Finding(**finding) for finding in values.get("findings", ()))
+    known = {"box": tuple(values["box"]), "rle": shape, "findings": findings}
+    return Region(**{**values, **known})
 
 
 def _parse_pair(values: dict[str, Any]) -> CopyMovePair:
