@@ -6,13 +6,12 @@ Starting is fast because command modules import nothing heavy; they do so when t
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from fasa_cli import __version__
 from fasa_cli.commands import (
@@ -34,6 +33,7 @@ from fasa_cli.commands import (
     weights,
 )
 from fasa_cli.commands._exit_codes import ExitCode
+from fasa_cli.commands._panels import Command
 from fasa_cli.commands._streams import (
     StdoutError,
     flush_stdout,
@@ -42,8 +42,6 @@ from fasa_cli.commands._streams import (
 )
 from fasa_cli.commands.display import say
 from fasa_cli.errors import ConfigError, FasaError
-
-_COLUMNS_FOR_RICH = 110
 
 
 class _Fasa(TyperGroup):
@@ -66,15 +64,6 @@ class _Fasa(TyperGroup):
             silence_stdout()
             code = ExitCode.FATAL
         raise typer.Exit(code)
-
-
-class _Command(TyperCommand):
-    """Its help stays legible on a narrow screen, where rich's columns break and cut words."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        if shutil.get_terminal_size().columns < _COLUMNS_FOR_RICH:
-            self.rich_markup_mode = None
-        super().format_help(ctx, formatter)
 
 
 app = typer.Typer(
@@ -105,7 +94,7 @@ app.add_typer(weights.app, name="weights", rich_help_panel=_OWN)
 
 for _typer in (app, data.app, weights.app):
     for _info in _typer.registered_commands:
-        _info.cls = _Command
+        _info.cls = Command
 
 
 def _show_version(wanted: bool) -> None:

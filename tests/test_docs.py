@@ -1,8 +1,10 @@
 """The documents name what there is: every field of the records, every command, every link."""
 
+import importlib.util
 import re
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import typer
@@ -63,3 +65,25 @@ def test_options_that_documents_name_exist() -> None:
     for document in DOCUMENTS:
         found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document.read_text(encoding="utf-8")))
         assert found <= known, (document.name, found - known)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = ROOT / "docs" / "make_cli_reference.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+def test_the_reference_is_made_from_the_help(script: ModuleType) -> None:
+    written = (ROOT / "docs" / "cli-reference.md").read_text(encoding="utf-8")
+    assert written == script.reference(), "run: python docs/make_cli_reference.py"
+
+
+def test_options_say_what_they_take_and_out_is_o_everywhere(script: ModuleType) -> None:
+    for name, command in script.commands_of(typer.main.get_command(app)):
+        for parameter in command.params:
+            assert parameter.metavar or getattr(parameter, "is_flag", False), (name, parameter.name)
+            assert ("--out" in parameter.opts) == ("-o" in parameter.opts), name

@@ -28,7 +28,13 @@ def ablate(
     config: train.Config = None,
     overrides: train.Overrides = None,
     out: Annotated[
-        Path, typer.Option(help="A folder per variant is made here; finished ones are kept.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="A folder per variant is made here; finished ones are kept.",
+        ),
     ] = Path("runs/ablation"),
     autoencoder: train.Autoencoder = None,
     encoder_weights: options.EncoderWeights = None,

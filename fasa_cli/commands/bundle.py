@@ -16,7 +16,7 @@ def bundle(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that a scan wrote.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", show_default="RUN.zip, with --bagit RUN.bag"),
+        typer.Option("--out", "-o", metavar="FILE", show_default="RUN.zip, with --bagit RUN.bag"),
     ] = None,
     report: Annotated[
         Path | None,

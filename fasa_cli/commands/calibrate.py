@@ -35,13 +35,20 @@ def calibrate(
     weights: Weights = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The file to write.", show_default="beside the weights"),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The file to write.",
+            show_default="beside the weights",
+        ),
     ] = None,
     half: Annotated[
         str, typer.Option(metavar="all|tune|report", help="Half of each, by a hash of the name.")
     ] = "all",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Images of each kind from each folder or data set.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Images of each kind from each folder or data set."),
     ] = None,
     largest: Annotated[
         float | None, typer.Option(metavar="MP", help="Leave out images of more megapixels.")

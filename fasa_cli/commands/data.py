@@ -56,10 +56,12 @@ def check(
 @app.command("show")
 def show(
     dataset: DatasetPath,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture: .png or .jpg.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .png or .jpg.")
+    ],
     layout: Layout = None,
     root: Root = None,
-    count: Annotated[int, typer.Option(min=1, max=500, help="How many samples.")] = 12,
+    count: Annotated[int, typer.Option(metavar="N", min=1, max=500, help="How many samples.")] = 12,
 ) -> None:
     """Draw a contact sheet: images, what their masks mark, and names, spread over the data set."""
     from fasa_cli.data.contact_sheet import contact_sheet, spread

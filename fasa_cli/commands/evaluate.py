@@ -50,11 +50,17 @@ def evaluate(
     threshold: Threshold = 0.5,
     name: Annotated[
         str | None,
-        typer.Option(help="What tables call the method.", show_default="the file's or folder's"),
+        typer.Option(
+            metavar="NAME",
+            help="What tables call the method.",
+            show_default="the file's or folder's",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="RUN",
             help="The folder for the results.",
             show_default="one in runs/evaluate, after data, method and protocol",

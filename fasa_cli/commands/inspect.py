@@ -36,7 +36,10 @@ def inspect(
     ] = True,
     fail_on: Annotated[
         Severity | None,
-        typer.Option(help="Exit with 10 if any finding is of this severity or above."),
+        typer.Option(
+            metavar="low|medium|high",
+            help="Exit with 10 if any finding is of this severity or above.",
+        ),
     ] = None,
 ) -> None:
     """Say what photos' files tell of their own history: coding, metadata, previews, marks.

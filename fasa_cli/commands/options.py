@@ -121,7 +121,9 @@ Layout = Annotated[
 ]
 Root = Annotated[
     Path | None,
-    typer.Option(help="What a list's paths are relative to.", show_default="the list's folder"),
+    typer.Option(
+        metavar="DIR", help="What a list's paths are relative to.", show_default="the list's folder"
+    ),
 ]
 Protocol = Annotated[
     str,
@@ -135,6 +137,7 @@ Threshold = Annotated[
     float,
     typer.Option(
         "--threshold",
+        metavar="PROBABILITY",
         min=0.0,
         max=1.0,
         help="A pixel is marked when its probability is above this.",

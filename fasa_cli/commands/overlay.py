@@ -57,28 +57,44 @@ def overlay(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="P", help="A folder; or, for one photo, a .png, .jpg or .webp.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PLACE",
+            help="A folder; or, for one photo, a .png, .jpg or .webp.",
+        ),
     ],
     style: Annotated[
         Style | None,
         typer.Option(
+            metavar="heat|contour|side|mask",
             help="Heat map and contour, contour alone, photo and heat map, or the bare mask.",
             show_default="heat, or contour where a scan kept masks only",
         ),
     ] = None,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the heat map.")] = 0.5,
-    colormap: Annotated[Colormap, typer.Option(help="Colours.")] = Colormap.viridis,
+    alpha: Annotated[
+        float, typer.Option(metavar="OPACITY", min=0, max=1, help="Opacity of the heat map.")
+    ] = 0.5,
+    colormap: Annotated[
+        Colormap, typer.Option(metavar="viridis|cividis|magma|inferno", help="Colours.")
+    ] = Colormap.viridis,
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Where the contour runs.", show_default="the scan's, else 0.5"
+            metavar="PROBABILITY",
+            min=0,
+            max=1,
+            help="Where the contour runs.",
+            show_default="the scan's, else 0.5",
         ),
     ] = None,
     scale_bar: Annotated[
         bool, typer.Option("--scale/--no-scale", help="A scale bar below heat maps.")
     ] = True,
     format: Annotated[
-        Format, typer.Option("--format", help="Of the pictures in a folder.")
+        Format,
+        typer.Option("--format", metavar="png|jpg|webp", help="Of the pictures in a folder."),
     ] = Format.png,
     originals_at: OriginalsAt = None,
     weights: Weights = None,

@@ -28,10 +28,17 @@ _BY_SUFFIX = {".json": Format.coco, ".geojson": Format.geojson, ".csv": Format.c
 
 def regions(
     run: Annotated[Path, typer.Argument(metavar="SCAN_RUN", help="The folder of a scan.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="A .json, .geojson or .csv file.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A .json, .geojson or .csv file.")
+    ],
     format: Annotated[
         Format | None,
-        typer.Option("--format", show_default="by the suffix; .json is coco", help="Format."),
+        typer.Option(
+            "--format",
+            metavar="coco|geojson|csv",
+            show_default="by the suffix; .json is coco",
+            help="Format.",
+        ),
     ] = None,
 ) -> None:
     """Write the regions of a scan as COCO JSON (compressed RLE), GeoJSON-style polygons, or CSV.

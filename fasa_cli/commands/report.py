@@ -74,10 +74,11 @@ def report(
         bool, typer.Option("--intervals/--no-intervals", help="With 95 % intervals.")
     ] = True,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write here, not to stdout.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write here, not to stdout.")
     ] = None,
     top: Annotated[
-        int, typer.Option(min=0, help="Of a scan: how many images, highest score first.")
+        int,
+        typer.Option(metavar="N", min=0, help="Of a scan: how many images, highest score first."),
     ] = 10,
     redact: Redact = "paths,gps",
 ) -> None:

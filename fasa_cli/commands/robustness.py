@@ -85,14 +85,21 @@ def robustness(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="What to call them: one --name each, weights first, then predictions."),
+        typer.Option(
+            metavar="NAME",
+            help="What to call them: one --name each, weights first, then predictions.",
+        ),
     ] = None,
     protocol: Protocol = "native",
     threshold: Threshold = 0.5,
-    metric: Annotated[str, typer.Option(help="What the table and the curves show.")] = "pixel_f1",
+    metric: Annotated[
+        str, typer.Option(metavar="METRIC", help="What the table and the curves show.")
+    ] = "pixel_f1",
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="RUN",
             help="The folder for the results.",
             show_default="one in runs/robustness, after data and degradations",

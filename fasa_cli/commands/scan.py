@@ -41,16 +41,23 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(help="Files, folders (with all below), quoted globs; - reads paths on stdin."),
+    typer.Argument(
+        metavar="INPUTS",
+        help="Files, folders (with all below), quoted globs; - reads paths on stdin.",
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where masks and records go.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Where masks and records go.")
+]
 FilesFrom = Annotated[
     str | None, typer.Option(metavar="FILE", help="A file with one input path per line.")
 ]
 Null = Annotated[bool, typer.Option("--null", "-0", help="Paths in lists end with NUL.")]
 Batch = Annotated[
     int | None,
-    typer.Option(min=1, help="Images per model call.", show_default="1 on a CPU, 8 on CUDA"),
+    typer.Option(
+        metavar="N", min=1, help="Images per model call.", show_default="1 on a CPU, 8 on CUDA"
+    ),
 ]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", "--prob", help="Also write 16-bit probability maps.")
@@ -110,7 +117,9 @@ MasksApart = Annotated[
         "--masks-apart", help="Also write the masks of the network and of copy-move, each alone."
     ),
 ]
-Top = Annotated[int, typer.Option(min=0, help="Show the N photos with the highest scores.")]
+Top = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Show the N photos with the highest scores.")
+]
 _NAMED = 20  # photos that reach --fail-on; results.csv has them all
 
 

@@ -12,12 +12,17 @@ from fasa_cli.commands.display import Progress, by_kind, say
 
 def synth(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of authentic photos.")],
-    out: Annotated[Path, typer.Option(metavar="DATASET", help="A new folder for the data set.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DATASET", help="A new folder for the data set.")
+    ],
     masks: Annotated[
-        Path | None, typer.Option(help="Object masks: PHOTOS/sub/a.jpg has MASKS/sub/a.png.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Object masks: PHOTOS/sub/a.jpg has MASKS/sub/a.png."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="How many pictures.")] = 100,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The same seed gives the same bytes.")
+    ] = 0,
     kinds: Annotated[
         str | None,
         typer.Option(
@@ -28,10 +33,14 @@ def synth(
         ),
     ] = None,
     authentic: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of photos that stay untouched.")
+        float,
+        typer.Option(metavar="SHARE", min=0, max=1, help="Share of photos that stay untouched."),
     ] = 0.25,
     longest: Annotated[
-        int, typer.Option(min=0, help="Larger photos are scaled down to this side; 0 keeps all.")
+        int,
+        typer.Option(
+            metavar="PIXELS", min=0, help="Larger photos are scaled down to this side; 0 keeps all."
+        ),
     ] = 2048,
     autoencoder: Annotated[
         Path | None,

@@ -34,7 +34,8 @@ Data = Annotated[
     ),
 ]
 Masks = Annotated[
-    Path | None, typer.Option(help="Object masks: PHOTOS/sub/a.jpg has MASKS/sub/a.png.")
+    Path | None,
+    typer.Option(metavar="DIR", help="Object masks: PHOTOS/sub/a.jpg has MASKS/sub/a.png."),
 ]
 Validation = Annotated[
     Path | None,
@@ -43,7 +44,9 @@ Validation = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        help="What the paths of lists are relative to.", show_default="each list's folder"
+        metavar="DIR",
+        help="What the paths of lists are relative to.",
+        show_default="each list's folder",
     ),
 ]
 Lenient = Annotated[
@@ -54,9 +57,13 @@ NoCheck = Annotated[
 ]
 Recipe = Annotated[
     str,
-    typer.Option(help="A recipe that comes with fasa: compact, opensdi, catnet-protocol."),
+    typer.Option(
+        metavar="NAME", help="A recipe that comes with fasa: compact, opensdi, catnet-protocol."
+    ),
 ]
-Config = Annotated[Path | None, typer.Option(help="Your own configuration (TOML or YAML) instead.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Your own configuration (TOML or YAML) instead.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key: training.epochs=5."),
@@ -86,16 +93,22 @@ def train(
         str | None,
         typer.Option(metavar="NAME", help="baseline, dct, psa, sfsa or full (Table 4)."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="training.epochs")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="training.batch, per step")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="training.epochs")] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="training.batch, per step")
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--lr", min=0.0, help="training.learning_rate")
+        float | None, typer.Option("--lr", metavar="RATE", min=0.0, help="training.learning_rate")
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="The run's folder; an unfinished run is resumed.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="RUN", help="The run's folder; an unfinished run is resumed."
+        ),
     ] = Path("runs/train"),
     init: Annotated[
-        Path | None, typer.Option(help="Weights to start from, with their architecture.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights to start from, with their architecture."),
     ] = None,
     autoencoder: Autoencoder = None,
     encoder_weights: options.EncoderWeights = None,

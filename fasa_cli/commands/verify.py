@@ -28,7 +28,12 @@ def verify(
     ] = 0,
     tolerance: Annotated[
         float,
-        typer.Option(min=0, max=1, help="By how much probabilities may differ with --rerun."),
+        typer.Option(
+            metavar="DIFFERENCE",
+            min=0,
+            max=1,
+            help="By how much probabilities may differ with --rerun.",
+        ),
     ] = 0.005,
     originals_at: OriginalsAt = None,
     key: Annotated[

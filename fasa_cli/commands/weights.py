@@ -19,7 +19,10 @@ app = typer.Typer(help="Show weights, or fetch pretrained backbones.", no_args_i
 @app.command("show")
 def show(
     weights: Annotated[
-        Path | None, typer.Argument(help="A weights file; default: the one that comes with fasa.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="A weights file; default: the one that comes with fasa."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
