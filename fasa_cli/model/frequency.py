@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,8 +19,9 @@ class AdaptiveDualBandDCT(nn.Module):
     `band = IDCT(DCT(image) * M)` with `M_high = sigmoid(k (r - a_high))` and
     `M_low = sigmoid(k (a_low - r))`; `r` is the radial frequency and the two cutoffs are learned.
 
-    Ours: the DCT is of the whole image, by matrix product, always in float32: bands are small
-    differences of large coefficients, which half precision would lose.
+    Ours: the DCT is of the whole image, always in float32: bands are small differences of large
+    coefficients, which half precision would lose. It is a product of matrices, which exports and
+    trains, or where a CPU only answers an FFT, which gives the same to rounding.
     """
 
     def __init__(self, config: FrequencyConfig) -> None:
@@ -51,6 +53,9 @@ class AdaptiveDualBandDCT(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             image = image.float()
             height, width = image.shape[-2:]
+            if _fft_wins(image):
+                low, high = bands_by_fft(image, self.band_masks)
+                return low, high
             radii = radial_frequency(height, width, image.device)
             lows, highs = [], []
             for block, radius in zip(dct2(image), radii, strict=True):
@@ -172,3 +177,96 @@ def _unfold(symmetric: Tensor, antisymmetric: Tensor, axis: int) -> Tensor:
     first, middle = symmetric.split([half, symmetric.shape[axis] - half], axis)
     parts = [first + antisymmetric, middle, (first - antisymmetric).flip(axis)]
     return torch.cat(parts, axis)
+
+
+# --- The bands by FFT -------------------------------------------------------------------------
+# A DCT of N values is an FFT of the same values in another order (those of even places forwards,
+# then those of odd places backwards), each coefficient turned by a phase (Makhoul 1980). Two real
+# sequences fit into one complex FFT; here these are the frequencies k and W - k across.
+
+FFT_PIXELS = 256 * 256  # from here on it takes less time than matrices
+
+
+def _fft_wins(image: Tensor) -> bool:
+    """Whether the bands of this image are wanted from an FFT: where nothing has to be learned from
+    them or exported, on a CPU, and where the image is large enough."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    return image.device.type == "cpu" and image.shape[-2] * image.shape[-1] >= FFT_PIXELS
+
+
+def bands_by_fft(image: Tensor, masks: Callable[[Tensor], tuple[Tensor, ...]]) -> list[Tensor]:
+    """What is left of an image (... x H x W, float) when its DCT coefficients are multiplied by a
+    mask, for each of the `masks` of radial frequency. Without gradients.
+
+    One channel after another, so that of a large image little is in memory.
+    """
+    height, width = image.shape[-2:]
+    phases = _Phases.of(height, width, image)
+    of_bands = masks(phases.radius)
+    bands = [torch.empty_like(image, memory_format=torch.contiguous_format) for _ in of_bands]
+    channels = image.reshape(-1, height, width)
+    for index, channel in enumerate(channels):
+        spectrum = torch.fft.rfft2(_evens_first(channel))
+        # H x (W // 2 + 1): coefficient (k, l) as the real part, less (k, W - l) times i.
+        pairs = spectrum * phases.down
+        pairs.addcmul_(spectrum[phases.opposite], phases.down.conj()).mul_(phases.across)
+        for mask, band in zip(of_bands, bands, strict=True):
+            kept = torch.view_as_complex(torch.view_as_real(pairs) * mask)
+            spectrum = kept * phases.up
+            spectrum.addcmul_(kept[phases.opposite], phases.up_opposite)
+            spectrum.mul_(phases.across.conj())
+            values = torch.fft.irfft2(spectrum, s=(height, width))
+            _write_in_order(values, band.view(-1, height, width)[index])
+    return bands
+
+
+class _Phases(NamedTuple):
+    """By what an FFT of an H x W image is turned to its DCT and back; h = W // 2 + 1."""
+
+    down: Tensor  # H x 1, complex
+    across: Tensor  # h, complex
+    up: Tensor  # H x 1, complex: back along the columns
+    up_opposite: Tensor  # H x 1, complex: the same for coefficients of frequency H - k
+    opposite: Tensor  # H: H - k, and 0 for 0
+    radius: Tensor  # H x h x 2: radial frequencies of (k, l) and (k, W - l)
+
+    @classmethod
+    def of(cls, height: int, width: int, like: Tensor) -> _Phases:
+        k = torch.arange(height, dtype=torch.float64)[:, None]
+        across = torch.arange(width // 2 + 1, dtype=torch.float64)
+        turn = torch.polar(torch.ones_like(k), -math.pi / 2 * k / height)
+        turn_across = torch.polar(torch.ones_like(across), -math.pi / 2 * across / width)
+        up_opposite = -1j * turn.conj()
+        up_opposite[0] = 0  # frequency H is none
+        complex_type = torch.promote_types(like.dtype, torch.complex32)
+        v, h = (k / height).square() / 2, torch.stack([across, width - across], -1) / width
+        return cls(
+            *(
+                phase.to(complex_type)
+                for phase in (turn / 2, turn_across, turn.conj(), up_opposite)
+            ),
+            -torch.arange(height) % height,
+            (v[..., None].to(like.dtype) + (h.square() / 2).to(like.dtype)).sqrt_(),
+        )
+
+
+def _evens_first(values: Tensor) -> Tensor:
+    """H x W: along both axes those of even places, then those of odd places backwards."""
+    rows = values[_even_places_first(len(values))]
+    return torch.cat([rows[:, ::2], rows[:, 1::2].flip(1)], 1)
+
+
+def _write_in_order(values: Tensor, result: Tensor) -> None:
+    """Undo `_evens_first`."""
+    evens = (values.shape[1] + 1) // 2
+    order = _even_places_first(len(values))
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order))
+    rows = values[places]
+    result[:, ::2] = rows[:, :evens]
+    result[:, 1::2] = rows[:, evens:].flip(1)
+
+
+def _even_places_first(count: int) -> Tensor:
+    return torch.cat([torch.arange(0, count, 2), torch.arange(1, count, 2).flip(0)])

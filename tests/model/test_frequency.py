@@ -6,8 +6,10 @@ import scipy.fft
 import torch
 
 from fasa_cli.config import FrequencyConfig
+from fasa_cli.model import frequency
 from fasa_cli.model.frequency import (
     AdaptiveDualBandDCT,
+    bands_by_fft,
     dct2,
     dct_matrices,
     idct2,
@@ -42,12 +44,15 @@ def test_float32_stays_near_float64():
     assert np.abs(actual - exact).max() < 1e-3
 
 
+@pytest.mark.parametrize("by_fft", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-def test_bands_are_the_definition(size):
+def test_bands_are_the_definition(size, by_fft, monkeypatch):
+    monkeypatch.setattr(frequency, "FFT_PIXELS", 0 if by_fft else 1 << 40)
     config = FrequencyConfig(cutoff_low=0.2, cutoff_high=0.5, sharpness=15)
     module = AdaptiveDualBandDCT(config)
     image = np.random.default_rng(2).normal(size=(1, 3, *size))
-    low, high = (band.detach().numpy() for band in module.bands(torch.from_numpy(image)))
+    with torch.no_grad():
+        low, high = (band.numpy() for band in module.bands(torch.from_numpy(image)))
     vertical, horizontal = np.meshgrid(
         np.arange(size[0]) / size[0], np.arange(size[1]) / size[1], indexing="ij"
     )
@@ -119,3 +124,29 @@ def test_a_matrix_cached_under_inference_mode_can_be_trained_with_later():
         module(torch.rand(1, 3, 19, 23))
     module(torch.rand(1, 3, 19, 23)).square().sum().backward()
     assert module.cutoff_logits.grad.abs().min() > 0
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_the_fft_is_for_answers_on_a_cpu_only(monkeypatch):
+    """What is trained or exported has the matrices, and both give the same."""
+    calls = []
+
+    def watched(image, masks):
+        calls.append(image.shape)
+        return bands_by_fft(image, masks)
+
+    monkeypatch.setattr(frequency, "FFT_PIXELS", 0)
+    monkeypatch.setattr(frequency, "bands_by_fft", watched)
+    module = AdaptiveDualBandDCT(FrequencyConfig())
+    image = torch.randn(2, 3, 33, 50, generator=torch.Generator().manual_seed(0))
+    trained = module(image)
+    trained.sum().backward()
+    assert module.cutoff_logits.grad is not None
+    with torch.no_grad():
+        traced = torch.jit.trace(module, image, check_trace=False)
+        assert not calls
+        answered = module(image)
+        assert calls == [image.shape]
+        torch.testing.assert_close(answered, traced(image), atol=2e-5, rtol=0)
+    torch.testing.assert_close(answered, trained.detach(), atol=2e-5, rtol=0)
+    assert not any("fft" in str(node) for node in traced.inlined_graph.nodes())
