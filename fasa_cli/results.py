@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -272,9 +273,12 @@ class ScanRecord:
     pixels that the network marks in them. `frame` is
     (x, y, width, height) of the photo within the picture, bars
     left out, and `jpeg_grid` (x, y) where its first full JPEG block starts in that frame; None
-    where that was not looked for, or no grid shows. `outputs` gives per kind (mask, probabilities,
-    network, overlay) a file's path in the output folder, `outputs_sha256` its hash; `not_made` per
-    kind why one is missing. `seconds` is decoding plus the image's share of its batch.
+    where that was not looked for, or no grid shows. `page` counts from 1 where every page of a file
+    was asked for and it has several. `inspection` is what the file says of its own history
+    (inspection/records.py), where that was asked for. `outputs` gives per kind (mask,
+    probabilities, network, overlay) a file's path in the output folder, `outputs_sha256` its hash;
+    `not_made` per kind why one is missing. `seconds` is decoding plus the image's share of its
+    batch.
     """
 
     schema_version: int
@@ -305,6 +309,8 @@ class ScanRecord:
     not_made: dict[str, str] = field(default_factory=dict)
     damaged: tuple[Box, ...] = ()
     damaged_marked: float = 0.0
+    page: int | None = None
+    inspection: dict[str, Any] | None = None
     status: str = "analysed"
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,6 +118,29 @@ MasksApart = Annotated[
         "--masks-apart", help="Also write the masks of the network and of copy-move, each alone."
     ),
 ]
+Inspect = Annotated[
+    bool,
+    typer.Option(
+        "--inspect", help="Also record what each file says of its history, as fasa inspect does."
+    ),
+]
+
+
+class Pages(str, Enum):
+    """Which pages of a file are analysed."""
+
+    first = "first"
+    all = "all"
+
+
+PagesWanted = Annotated[
+    Pages,
+    typer.Option(
+        "--pages",
+        metavar="first|all",
+        help="Of files with several pages or frames: the first, or each.",
+    ),
+]
 Top = Annotated[
     int, typer.Option(metavar="N", min=0, help="Show the N photos with the highest scores.")
 ]
@@ -150,6 +174,8 @@ def scan(
     masks_apart: MasksApart = False,
     add: Add = False,
     sign: Sign = None,
+    inspect: Inspect = False,
+    pages: PagesWanted = Pages.first,
     top: Top = 10,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
@@ -158,7 +184,7 @@ def scan(
     an error; 2 usage; 3 some inputs were not analysed, whatever --fail-on says; 4 no image found;
     10 --fail-on reached; 130 interrupted.
     """
-    found = _discover(inputs or [], files_from, null, out)
+    found = _discover(inputs or [], files_from, null, out, pages)
     if report_file:
         check_report(report_file, redact, out)
     if add and overwrite:
@@ -214,11 +240,12 @@ def scan(
         overwrite,
         deterministic,
         add,
+        inspect,
     )
     deferred = (
         None
         if overwrite
-        else deferred_predictor(out, found, options.outputs, path, precision, search, load)
+        else deferred_predictor(out, found, options.outputs, path, precision, search, load, inspect)
     )
     predictor = deferred or load()
     # With --deterministic one at a time: answers may depend on their neighbours in the last bit.
@@ -280,7 +307,9 @@ class _Reached:
             say(f"score of {self._score:g} reached: {self.count - _NAMED} more, in results.csv")
 
 
-def _discover(inputs: list[str], files_from: str | None, null: bool, out: Path) -> Discovery:
+def _discover(
+    inputs: list[str], files_from: str | None, null: bool, out: Path, pages: Pages
+) -> Discovery:
     from fasa_cli.scanning.discovery import discover, read_path_list
 
     if not inputs and files_from is None:
@@ -291,6 +320,10 @@ def _discover(inputs: list[str], files_from: str | None, null: bool, out: Path) 
     if not found.sources and not found.failures:
         say(f"no image found{by_kind(_skipped_kinds(found))}; name photos, or folders with photos")
         raise typer.Exit(ExitCode.NO_IMAGE)
+    if pages is Pages.all:
+        from fasa_cli.scanning.pages import with_all_pages
+
+        return with_all_pages(found)
     return found
 
 

@@ -81,13 +81,18 @@ def as_pixels(photo: Photo) -> np.ndarray:
 
 
 def decode_image(
-    data: bytes, name: str, max_pixels: int = MAX_PIXELS, sha256: str | None = None
+    data: bytes,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    sha256: str | None = None,
+    page: int | None = None,
 ) -> DecodedImage:
     """Decode an image file strictly to upright H x W x 3 uint8 RGB (C-contiguous, writeable).
 
     `name` is what messages call the file; `max_pixels` bounds width x height as declared in the
-    header, before anything is decoded; `sha256` is that of `data` where it is known already. The
-    rules, of which those that may surprise leave a line in `warnings`:
+    header, before anything is decoded; `sha256` is that of `data` where it is known already;
+    `page` counts the pages or frames of the file from 0. The rules, of which those that may
+    surprise leave a line in `warnings`:
 
     - Format: by content, one of `SUPPORTED_FORMATS`, or with an extra JPEG XL or camera RAW. MPO
       is JPEG.
@@ -96,8 +101,8 @@ def decode_image(
       where that shows.
     - Orientation: EXIF 1-8 applied; unreadable or other values are ignored. HEIC and JPEG XL are
       turned by their container's own transforms, and EXIF is ignored there.
-    - Frames: the first of an animation or of several pages; of HEIC the primary picture. Gain maps
-      and further pictures of MPO leave a line.
+    - Frames: the first of an animation or of several pages, unless `page` names another; of HEIC
+      the primary picture. What the file holds beside it leaves a line, gain maps too.
     - Camera RAW: developed by LibRaw with the camera's white balance.
     - 8 bits: 16-bit grey is divided by 257 and rounded (12-bit grey likewise, by its own white);
       16-bit colour keeps the high byte, as Pillow reads it. 32-bit integers are read as 16-bit
@@ -129,16 +134,22 @@ def decode_image(
             if file_format == "JPEG XL":
                 check_size(jpeg_xl_size(data), name, max_pixels)
             image = open_header(stored, file_format)
+            if page is not None and file_format != "JPEG":
+                image.seek(page)
             check_tiff_extents(image, len(data))
             stored_size = size_as_stored(image)
             check_size(stored_size, name, max_pixels)
             if file_format == "JPEG":
                 image, reason = checked_jpeg(image, data, notes)
+                if page is not None:
+                    image.seek(page)
+                    stored_size = image.size
+                    check_size(stored_size, name, max_pixels)
             mode = image.mode
             pixels, orientation = _upright_pixels(image, notes)
-            if file_format == "JPEG":
+            if file_format == "JPEG" and not page:
                 damaged = _damaged_boxes(pixels, orientation, data, reason, notes)
-            frames = _count_frames(image, notes)
+            frames = _count_frames(image, notes, page)
             profile = _profile(image, notes)
             if file_format == "JPEG" and has_gain_map(data):
                 notes.append("a gain map for bright screens (HDR) was not analysed")
@@ -155,6 +166,20 @@ def decode_image(
         icc_profile=profile,
         damaged=damaged,
     )
+
+
+def count_pages(data: bytes) -> int:
+    """How many pages or frames a file has, of which each can be decoded; 1 where that cannot be
+    told."""
+    try:
+        file_format = _supported_format(data, "")
+        if file_format in ("JPEG XL", "camera RAW"):
+            return 1
+        image = open_header(data, file_format)
+        check_size(size_as_stored(image), "it")
+        return max(1, int(getattr(image, "n_frames", 1)))
+    except Exception:  # decode_image says what is wrong with it
+        return 1
 
 
 def declared_size(data: bytes) -> tuple[int, int]:
@@ -312,7 +337,7 @@ def _read_orientation(image: Image.Image, notes: list[str]) -> int:
     return 1
 
 
-def _count_frames(image: Image.Image, notes: list[str]) -> int:
+def _count_frames(image: Image.Image, notes: list[str], page: int | None) -> int:
     """Frames or pages in the file; 1 when they cannot be counted."""
     try:
         frames = int(getattr(image, "n_frames", 1))
@@ -320,7 +345,8 @@ def _count_frames(image: Image.Image, notes: list[str]) -> int:
         notes.append("further frames unreadable; only the first was analysed")
         return 1
     if frames > 1:
-        notes.append(f"{frames} frames; only the first was analysed")
+        only = "only the first was analysed" if page is None else f"this is number {page + 1}"
+        notes.append(f"{frames} frames; {only}")
     return max(frames, 1)
 
 

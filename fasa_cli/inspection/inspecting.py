@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from fasa_cli.errors import ImageError
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
@@ -107,6 +110,19 @@ def inspect_bytes(
         findings=tuple(findings),
         seconds=round(time.perf_counter() - start, 4),
     )
+
+
+def section(inspection: Inspection) -> dict[str, Any]:
+    """An inspection as a part of a scan's record, in plain JSON values.
+
+    What the record says itself, the clock, and the list of segments are left out.
+    """
+    values: dict[str, Any] = json.loads(json.dumps(asdict(inspection)))
+    for key in ("path", "sha256", "bytes", "format", "size", "maps", "seconds", "status"):
+        del values[key]
+    if values["jpeg"] is not None:
+        del values["jpeg"]["segments"]
+    return values
 
 
 def _declared_size(data: bytes, file_format: str) -> tuple[int, int]:

@@ -297,7 +297,21 @@ class _Page:
             "quality_exact": metadata.standard_tables,
             "position": self._position(metadata),
             "warnings": [self._shown.text(text) for text in record.warnings],
+            "findings": [
+                self._finding(one) for one in (record.inspection or {}).get("findings", ())
+            ],
             "problem": self._shown.text(prepared.problem, record) if prepared.problem else "",
+        }
+
+    def _finding(self, finding: dict[str, Any]) -> dict[str, str]:
+        """What a file says of its history; positions are left out where they are to be."""
+        text = str(finding.get("text", ""))
+        if "gps" in self._redact and str(finding.get("kind", "")).startswith("GPS"):
+            text = "Time or position of GPS disagree with the camera's; left out here."
+        return {
+            "severity": printable(str(finding.get("severity", ""))),
+            "text": self._shown.text(text),
+            "limits": self._shown.text(str(finding.get("limits", ""))),
         }
 
     def _position(self, metadata: PhotoMetadata) -> str:

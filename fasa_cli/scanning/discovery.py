@@ -42,10 +42,12 @@ _FOLDS_CASE = sys.platform in ("win32", "darwin")
 
 @dataclass(frozen=True)
 class Source:
-    """An image to analyse: `path` to open, `name` (with /) to put its outputs under."""
+    """An image to analyse: `path` to open, `name` (with /) to put its outputs under, and which
+    `page` of the file, from 0; None: the one that is shown first."""
 
     path: str
     name: str
+    page: int | None = None
 
 
 @dataclass(frozen=True)

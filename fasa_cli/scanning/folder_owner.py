@@ -169,7 +169,8 @@ class OtherFiles:
         for record in records:
             places = self._places(record.path)
             there = [place for place in places if os.path.lexists(place)]
-            self.names |= dict.fromkeys(there, record.name)
+            if record.page in (None, 1):
+                self.names |= dict.fromkeys(there, record.name)
             mine = own.get(record.name)
             if mine is None or (there and mine not in places):
                 self.records.append(record.path)

@@ -13,7 +13,8 @@ class ScanOptions:
     """Where to write and what; `threshold` is a probability, `batch` a number of images.
 
     `network` and `copy_move` are the maps of the network and of copy-move pairs, `masks_apart` the
-    masks of both. `add` keeps what the folder holds of other files.
+    masks of both. `add` keeps what the folder holds of other files. `inspect`
+    adds to each record what the file says of its own history.
     """
 
     out: Path
@@ -27,6 +28,7 @@ class ScanOptions:
     overwrite: bool = False
     deterministic: bool = False
     add: bool = False
+    inspect: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -98,6 +98,8 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         jpeg_grid=None if frame is None or frame.grid is None else frame.grid[::-1],
         copy_move=item.prediction.pairs,
         not_made=not_made,
+        page=None if item.source.page is None else item.source.page + 1,
+        inspection=item.inspection,
     )
 
 

@@ -60,6 +60,7 @@ def deferred_predictor(
     precision: str,
     copy_move: bool | None,
     load: Callable[[], Predictor],
+    inspect: bool = False,
 ) -> DeferredPredictor | None:
     """Stands in for a predictor where `out` seems to hold all results; None where it does not.
 
@@ -72,7 +73,7 @@ def deferred_predictor(
         return None
     try:
         run = SavedRun(out)
-        if not _seems_complete(run, discovery, set(kinds)):
+        if not _seems_complete(run, discovery, set(kinds), inspect):
             return None
         about = run.description["weights"]
         recorded = WeightsInfo(weights, about["sha256"], about["preset"], about["parameters"])
@@ -87,10 +88,11 @@ def deferred_predictor(
     return DeferredPredictor(recorded, device, precision, config, postprocess, load)
 
 
-def _seems_complete(run: SavedRun, discovery: Discovery, kinds: set[str]) -> bool:
+def _seems_complete(run: SavedRun, discovery: Discovery, kinds: set[str], inspect: bool) -> bool:
     sizes = {}
     for record in run.records():
-        if kinds <= {*record.outputs, *record.not_made}:
+        is_inspected = record.inspection is not None or not inspect
+        if kinds <= {*record.outputs, *record.not_made} and is_inspected:
             sizes[record.name] = record.bytes
     return all(
         source.name in sizes and _size(source.path) == sizes[source.name]

@@ -130,7 +130,9 @@ class RunFolder:
         """
         if not self._add:
             return source.name
-        name = self._names.get(os.path.abspath(source.path), source.name)
+        is_further = bool(source.page)
+        place = os.path.abspath(source.path)
+        name = source.name if is_further else self._names.get(place, source.name)
         record = self.previous(name)
         if record is None or record.sha256 == sha256:
             return name

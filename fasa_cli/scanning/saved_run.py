@@ -120,7 +120,8 @@ class SavedRun:
         data = self._photo_bytes(record)
         if hashlib.sha256(data).hexdigest() != record.sha256:
             raise ImageError(f"{record.path}: has changed since the scan; scan it again")
-        return decode_image(data, record.path), data
+        page = None if record.page is None else record.page - 1
+        return decode_image(data, record.path, page=page), data
 
     def _photo_bytes(self, record: ScanRecord) -> bytes:
         try:

@@ -28,6 +28,7 @@ from fasa_cli.errors import FasaError, ImageError, OutputError
 from fasa_cli.files import utc_now
 from fasa_cli.imaging.decode import declared_pixels, decode_image
 from fasa_cli.imaging.metadata import read_metadata
+from fasa_cli.inspection.inspecting import inspect_bytes, section
 from fasa_cli.postprocess.damage import set_aside
 from fasa_cli.results import Failure, Prediction
 from fasa_cli.scanning.discovery import Discovery, Source
@@ -184,14 +185,18 @@ class _Scan:
                 return settled
             if ahead and declared_pixels(data) > _LARGE_PIXELS:
                 return Large(source)
-            image = decode_image(data, source.path, sha256=sha256)
+            image = decode_image(data, source.path, sha256=sha256, page=source.page)
+            inspection = None
+            if self._options.inspect:
+                inspection = section(inspect_bytes(data, source.path, sha256=sha256))
         except ImageError as error:
             return failure_of(source, "undecodable", error, "decode")
         except OSError as error:
             return failure_of(source, "unreadable", error.strerror or error, "read")
         except Exception as error:  # a bug met in one image is no reason to lose the others
             return failure_of(source, "internal", error, "decode")
-        return Loaded(source, image, read_metadata(data), time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return Loaded(source, image, read_metadata(data), inspection, seconds)
 
     def _named(self, source: Source, sha256: str) -> Source:
         name = self._run.name_of(source, sha256)
@@ -206,6 +211,8 @@ class _Scan:
             return None
         if record.sha256 == sha256:
             complete = set(self._options.outputs) <= {*record.outputs, *record.not_made}
+            complete &= record.inspection is not None or not self._options.inspect
+            complete &= record.page == (None if source.page is None else source.page + 1)
             if complete and self._run.is_intact(record):
                 return Settled(source, replace(record, path=source.path), reused=True)
         elif not _is_same_file(record.path, source.path):
@@ -250,6 +257,7 @@ class _Scan:
                 item.source,
                 item.image,
                 item.metadata,
+                item.inspection,
                 set_aside(prediction, item.image.damaged),
                 item.seconds + share,
             )

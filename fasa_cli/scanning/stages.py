@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from fasa_cli.imaging.metadata import PhotoMetadata
 from fasa_cli.results import DecodedImage, Failure, Prediction, ScanRecord
@@ -28,6 +28,7 @@ class Loaded:
     source: Source
     image: DecodedImage
     metadata: PhotoMetadata
+    inspection: dict[str, Any] | None
     seconds: float
 
 
@@ -45,6 +46,7 @@ class Analysed:
     source: Source
     image: DecodedImage
     metadata: PhotoMetadata
+    inspection: dict[str, Any] | None
     prediction: Prediction
     seconds: float
 

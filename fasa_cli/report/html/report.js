@@ -390,6 +390,9 @@ function showWarnings() {
   const warnings = photo.problem && photo.pictures ? [...photo.warnings, photo.problem] : photo.warnings;
   showIf("warnings", warnings.length);
   byId("warning-list").replaceChildren(...warnings.map((text) => make("li", {}, named(text))));
+  showIf("findings", photo.findings.length);
+  byId("finding-list").replaceChildren(...photo.findings.map((one) => make("li", {},
+    make("strong", {}, one.severity), " ", named(one.text), " ", make("em", {}, one.limits))));
 }
 
 function showRegions() {
