@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,14 @@ def inspect(
             help="Compare thumbnails and previews with the picture; without, no pixel is decoded.",
         ),
     ] = True,
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also write maps of earlier compressions (double compression, JPEG ghosts, grids) "
+            "as pictures; seconds a photo.",
+        ),
+    ] = None,
     fail_on: Annotated[
         Severity | None,
         typer.Option(
@@ -49,7 +58,7 @@ def inspect(
     """
     from fasa_cli.errors import ImageError
     from fasa_cli.files import json_line
-    from fasa_cli.inspection.inspecting import inspect_file
+    from fasa_cli.inspection.inspecting import inspect_file, with_maps
     from fasa_cli.inspection.records import SEVERITIES
     from fasa_cli.inspection.summary import full_lines, highest_severity, short_line
     from fasa_cli.scanning.discovery import discover, read_path_list
@@ -59,7 +68,7 @@ def inspect(
         raise typer.BadParameter("name at least one file or folder", param_hint="INPUTS")
     listed = read_path_list("-", null) if "-" in inputs else []
     listed += read_path_list(files_from, null) if files_from is not None else []
-    found = discover([text for text in inputs if text != "-"], None, listed)
+    found = discover([text for text in inputs if text != "-"], maps, listed)
     if not found.sources and not found.failures:
         say("no image found; name photos, or folders with photos")
         raise typer.Exit(ExitCode.NO_IMAGE)
@@ -71,6 +80,8 @@ def inspect(
             progress.advance()
             try:
                 inspection = inspect_file(source.path, previews)
+                if maps is not None:
+                    inspection = with_maps(inspection, maps, source.name)
             except ImageError as error:
                 failed.append((source.path, str(error).removeprefix(f"{source.path}: ")))
                 continue

@@ -7,19 +7,24 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fasa_cli.errors import ImageError
+import numpy as np
+
+from fasa_cli.errors import ImageError, OutputError
+from fasa_cli.files import write_atomically
+from fasa_cli.imaging.encode import encode_png
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
 from fasa_cli.imaging.limits import MAX_PIXELS, open_header
 from fasa_cli.imaging.profiles import is_srgb
 from fasa_cli.inspection.contradictions import find_contradictions
 from fasa_cli.inspection.encoders import identify
 from fasa_cli.inspection.jpeg import read_structure
+from fasa_cli.inspection.maps import make_maps
 from fasa_cli.inspection.metadata import FileMetadata, read_all
 from fasa_cli.inspection.previews import (
     Comparison,
@@ -48,15 +53,18 @@ def inspect_file(path: str | os.PathLike[str], previews: bool = True) -> Inspect
     Raises:
         ImageError: the file cannot be read, or is no image.
     """
+    return inspect_bytes(_read(path), str(path), previews)
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         size = os.path.getsize(path)
         if size > _LARGEST_FILE:
             raise ImageError(f"{path}: has more than 4 GiB; convert it first")
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(f"{path}: cannot be read ({reason}); check the path and rights") from error
-    return inspect_bytes(data, str(path), previews)
 
 
 def inspect_bytes(
@@ -95,7 +103,6 @@ def inspect_bytes(
         *_about_companions(name, metadata),
         *_about_colour(metadata),
     ]
-    findings.sort(key=lambda finding: -SEVERITIES.index(finding.severity))
     return Inspection(
         schema_version=SCHEMA_VERSION,
         path=name,
@@ -107,9 +114,41 @@ def inspect_bytes(
         coding=coding,
         metadata=metadata.groups,
         previews=tuple(one.preview for one in comparisons),
-        findings=tuple(findings),
+        findings=_ranked(findings),
         seconds=round(time.perf_counter() - start, 4),
     )
+
+
+def with_maps(inspection: Inspection, folder: Path, name: str) -> Inspection:
+    """The inspection with what its coefficients say, and maps written as FOLDER/NAME.KIND.png.
+
+    Raises:
+        ImageError: the picture cannot be decoded, or has changed meanwhile.
+        OutputError: a map cannot be written.
+    """
+    data = _read(inspection.path)
+    if hashlib.sha256(data).hexdigest() != inspection.sha256:
+        raise ImageError(f"{inspection.path}: has changed meanwhile; inspect it again")
+    made, findings = make_maps(data, inspection.path, inspection.jpeg)
+    written = {}
+    for one in made:
+        target = folder.joinpath(*f"{name}.{one.kind}.png".split("/"))
+        _make_folder(target.parent)
+        write_atomically(target, encode_png(np.rint(one.values * 255).astype(np.uint8)))
+        written[one.kind] = {"path": str(target), "caption": one.caption}
+    return replace(inspection, maps=written, findings=_ranked([*inspection.findings, *findings]))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(f"{folder}: cannot be made ({reason}); choose another --maps") from error
+
+
+def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity)))
 
 
 def section(inspection: Inspection) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Inspection:
     `size` is (width, height) as its header declares it, zeros where that cannot be told.
     `metadata` holds what was read by group (exif, gps, xmp, iptc, text, ...), values as text;
     `content_credentials` what its C2PA manifests say, None where it has none. `maps` gives per kind
-    a file's path. `seconds` is wall clock time.
+    the `path` of a picture and its `caption`. `seconds` is wall clock time.
     """
 
     schema_version: int
@@ -136,6 +136,6 @@ class Inspection:
     previews: tuple[Preview, ...]
     findings: tuple[Finding, ...]
     content_credentials: dict[str, Any] | None = None
-    maps: dict[str, str] = field(default_factory=dict)
+    maps: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
     status: str = "inspected"

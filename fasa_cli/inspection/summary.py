@@ -65,8 +65,10 @@ def full_lines(inspection: Inspection) -> Iterator[str]:
             yield f"  {name}: {value}"
         if (more := len(values) - _SHOWN_VALUES) > 0:
             yield f"  ... {more} more; --json has them all"
-    for kind, path in inspection.maps.items():
-        yield f"map: {kind}: {path}"
+    for one in inspection.maps.values():
+        yield ""
+        yield f"map {one['path']}"
+        yield f"  {one['caption']}"
 
 
 def _about(inspection: Inspection) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from fasa_cli.app import app
@@ -71,3 +72,18 @@ def test_no_torch_is_imported(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_maps_are_written_beside_their_captions(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["inspect", "photos", "--maps", "maps", "--json"])
+    assert done.exit_code == 0, done.stderr
+    for line in map(json.loads, done.stdout.splitlines()):
+        assert set(line["maps"]) == {"double-compression", "ghosts", "grids"}
+        for kind, one in line["maps"].items():
+            assert Path(one["path"]) == Path("maps") / f"{Path(line['path']).name}.{kind}.png"
+            assert Image.open(one["path"]).size == (320, 240)
+            assert len(one["caption"]) > 20
+    Path("file").write_text("no folder")
+    failed = CliRunner().invoke(app, ["inspect", "photos", "--maps", "file/maps"])
+    assert failed.exit_code == 1
+    assert "--maps" in failed.stderr
