@@ -38,6 +38,7 @@ from fasa_cli.data.samples import Entry
 from fasa_cli.data.selection import HALVES, selected
 from fasa_cli.errors import DatasetError, FasaError
 from fasa_cli.evaluation.bootstrap import Interval, bootstrap_interval
+from fasa_cli.evaluation.localizers import ModelLocalizer
 from fasa_cli.evaluation.metrics import FALSE_ALARM_AREA, false_alarms, mean
 from fasa_cli.evaluation.scoring import Evaluation, degraded, evaluate
 from fasa_cli.imaging.degradations import CLEAN, Degradation
@@ -199,7 +200,10 @@ def find_sets(
     ):
         photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         sets[f"untouched {folder.name}"] = FolderDataset(folder, tuple(map(Entry, photos)))
-    sets = {name: selected(dataset, half, limit, largest) for name, dataset in sets.items()}
+    sets = {
+        name: selected(dataset, half=half, limit=limit, largest=largest)
+        for name, dataset in sets.items()
+    }
     if not sets:
         raise DatasetError(f"{root}: neither a data set nor a folder of data sets")
     return sets
@@ -218,7 +222,9 @@ def measure(
         samples = (
             degradation(shown) if isinstance(degradation, Recut) else degraded(shown, degradation)
         )
-        evaluations[name] = evaluate(predictor, samples, PROTOCOL, THRESHOLD)
+        evaluations[name] = evaluate(
+            ModelLocalizer(predictor), samples, protocol=PROTOCOL, threshold=THRESHOLD
+        )
     return Result(evaluations)
 
 

@@ -1,4 +1,4 @@
-"""Fit what tells a copy from a look-alike (`COEFFICIENTS` in fasa_cli/postprocess/copy_move.py).
+"""Fit what separates copies from look-alikes (`COEFFICIENTS` in fasa_cli/postprocess/copy_move.py).
 
     python benchmarks/fit_copies.py PHOTOS --masks MASKS
 

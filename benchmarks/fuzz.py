@@ -4,7 +4,7 @@
 
 Each file must end as a picture or as one ImageError of one line. Anything else (another exception,
 a crash, a hang, memory above the limit) is counted, and its bytes are kept with --keep FOLDER. The
-decoder runs in a child process; when one dies, the next goes on after the file that killed it.
+decoder runs in a child process; when one dies, the next continues after the file that killed it.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def case(files: list[bytes], seed: int, number: int) -> bytes:
 
 def outcome(data: bytes) -> str:
     try:
-        decoded = decode_image(data, "mutated", MAX_PIXELS)
+        decoded = decode_image(data, "mutated", max_pixels=MAX_PIXELS)
     except ImageError as error:
         text = str(error)
         sound = text.startswith("mutated: ") and "\n" not in text and text.isprintable()

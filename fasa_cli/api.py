@@ -65,4 +65,4 @@ def scan(
         overwrite=overwrite,
         add=add,
     )
-    return run_scan(model or load_model(), found, options, ["fasa_cli.scan"])
+    return run_scan(model or load_model(), found, options, argv=["fasa_cli.scan"])

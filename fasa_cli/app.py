@@ -73,7 +73,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_USE, _EVIDENCE, _RESEARCH, _OWN = "Look at photos", "Evidence", "Research", "This installation"
+_USE, _EVIDENCE, _RESEARCH, _OWN = "Analyse photos", "Evidence", "Research", "This installation"
 app.command("scan", rich_help_panel=_USE)(scan.scan)
 app.command("inspect", rich_help_panel=_USE)(inspect.inspect)
 app.command("overlay", rich_help_panel=_USE)(overlay.overlay)

@@ -30,7 +30,9 @@ class FrequencyConfig(_Section):
     """ADB-DCT (Eq. 1). Cutoffs are radial frequencies: 0 is flat, 1 the highest diagonal one."""
 
     cutoff_low: float = Field(0.15, gt=0, lt=1)  # Ours: not printed; coarse layout lies below it
-    cutoff_high: float = Field(0.35, gt=0, lt=1)  # Ours: not printed; noise and grid traces above
+    cutoff_high: float = Field(
+        0.35, gt=0, lt=1
+    )  # Ours: not printed; noise and grid artefacts above
     sharpness: float = Field(20.0, gt=0)  # Ours: k of the sigmoids; the edge is about 0.2 wide
     gain_low: float = 1.0  # Ours: the low band has the photo's own contrast
     gain_high: float = 1.0  # Ours: raised in `compact`, where the stem learns from nothing
@@ -195,7 +197,8 @@ class FasaConfig(_Section):
 PAPER = ModelConfig()
 
 # Ours: the same blocks, sized for a laptop's CPU: plain convolutions with batch norm (which fold
-# together at inference), a stem of stride 2 and native resolution, since resizing destroys traces.
+# together at inference), a stem of stride 2 and native resolution, since resizing destroys
+# high frequencies.
 COMPACT = ModelConfig(
     preset="compact",
     input_size=None,

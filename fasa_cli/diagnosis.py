@@ -33,6 +33,7 @@ LIBRARIES = {
     "safetensors": "safetensors",
     "opencv-python": "cv2",
     "scikit-image": "skimage",
+    "scipy": "scipy",
     "simplejpeg": "simplejpeg",
     "pillow": "PIL",
     "pi-heif": "pi_heif",
@@ -48,7 +49,7 @@ OPTIONAL = {"pyarrow": "pyarrow", "pillow-jxl-plugin": "pillow_jxl", "rawpy": "r
 
 
 @dataclass(frozen=True)
-class Symptom:
+class CheckResult:
     """One line of the examination; `state` is ok, note (nothing is wrong) or problem."""
 
     check: str
@@ -56,12 +57,12 @@ class Symptom:
     text: str
 
 
-def examine(weights: Path | None = None, device: str = "auto") -> Iterator[Symptom]:
+def examine(weights: Path | None = None, device: str = "auto") -> Iterator[CheckResult]:
     """Check versions, devices, codecs, weights, folders, and a scan from end to end.
 
     `weights` is the weights file to check, by default the one that comes with fasa.
     """
-    checks: list[tuple[str, Callable[[], Iterator[Symptom]]]] = [
+    checks: list[tuple[str, Callable[[], Iterator[CheckResult]]]] = [
         ("version", _version),
         ("libraries", _libraries),
         ("devices", _devices),
@@ -74,27 +75,27 @@ def examine(weights: Path | None = None, device: str = "auto") -> Iterator[Sympt
         try:
             yield from check()
         except FasaError as error:
-            yield Symptom(name, "problem", str(error))
+            yield CheckResult(name, "problem", str(error))
         except Exception as error:  # a doctor must not die of the patient
-            yield Symptom(name, "problem", f"{type(error).__name__}: {error}")
+            yield CheckResult(name, "problem", f"{type(error).__name__}: {error}")
 
 
-def _version() -> Iterator[Symptom]:
+def _version() -> Iterator[CheckResult]:
     system = f"{platform.python_implementation()} {platform.python_version()}"
-    yield Symptom("version", "ok", f"fasa {__version__}, {system}, {platform.platform()}")
+    yield CheckResult("version", "ok", f"fasa {__version__}, {system}, {platform.platform()}")
 
 
-def _libraries() -> Iterator[Symptom]:
+def _libraries() -> Iterator[CheckResult]:
     for name, module in {**LIBRARIES, **OPTIONAL}.items():
         missing = "note" if name in OPTIONAL else "problem"
         try:
             import_module(module)
-            yield Symptom("libraries", "ok", f"{name} {_distribution_version(name)}")
+            yield CheckResult("libraries", "ok", f"{name} {_distribution_version(name)}")
         except ModuleNotFoundError:
             cure = "optional" if name in OPTIONAL else f"pip install {name}"
-            yield Symptom("libraries", missing, f"{name} is not installed ({cure})")
+            yield CheckResult("libraries", missing, f"{name} is not installed ({cure})")
         except Exception as error:  # a broken shared library raises nearly anything
-            yield Symptom("libraries", missing, f"{name} cannot be imported ({error})")
+            yield CheckResult("libraries", missing, f"{name} cannot be imported ({error})")
 
 
 def _distribution_version(name: str) -> str:
@@ -106,22 +107,24 @@ def _distribution_version(name: str) -> str:
     return "of unknown version"
 
 
-def _devices() -> Iterator[Symptom]:
+def _devices() -> Iterator[CheckResult]:
     import torch
 
-    yield Symptom("devices", "ok", f"cpu, {torch.get_num_threads()} threads")
+    yield CheckResult("devices", "ok", f"cpu, {torch.get_num_threads()} threads")
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(number)
             gigabytes = properties.total_memory / 2**30
-            yield Symptom("devices", "ok", f"cuda:{number}, {properties.name}, {gigabytes:.0f} GiB")
+            yield CheckResult(
+                "devices", "ok", f"cuda:{number}, {properties.name}, {gigabytes:.0f} GiB"
+            )
     else:
-        yield Symptom("devices", "note", "no CUDA device")
+        yield CheckResult("devices", "note", "no CUDA device")
     if torch.backends.mps.is_available():
-        yield Symptom("devices", "ok", "mps")
+        yield CheckResult("devices", "ok", "mps")
 
 
-def _codecs() -> Iterator[Symptom]:
+def _codecs() -> Iterator[CheckResult]:
     """Decode a small picture of every format, made here, by the code that decodes photos."""
     from PIL import Image
 
@@ -139,48 +142,48 @@ def _codecs() -> Iterator[Symptom]:
             decoded = decode_image(data.getvalue(), f"a {name} file")
             works = decoded.pixels.shape == (16, 24, 3) and decoded.pixels.std() > 40
         except (OSError, KeyError, FasaError) as error:
-            yield Symptom("codecs", "problem", f"{name} cannot be read ({error})")
+            yield CheckResult("codecs", "problem", f"{name} cannot be read ({error})")
         else:
             state = "ok" if works else "problem"
-            yield Symptom("codecs", state, name if works else f"{name} is decoded wrongly")
+            yield CheckResult("codecs", state, name if works else f"{name} is decoded wrongly")
 
 
-def _heic() -> Symptom:
+def _heic() -> CheckResult:
     try:
         import pi_heif
 
         if decoders := pi_heif.libheif_info()["decoders"]:
-            return Symptom("codecs", "ok", f"HEIC ({', '.join(decoders.values())})")
+            return CheckResult("codecs", "ok", f"HEIC ({', '.join(decoders.values())})")
     except (ImportError, OSError, KeyError) as error:
-        return Symptom("codecs", "problem", f"HEIC cannot be read ({error})")
-    return Symptom("codecs", "problem", "HEIC cannot be read (libheif has no decoder)")
+        return CheckResult("codecs", "problem", f"HEIC cannot be read ({error})")
+    return CheckResult("codecs", "problem", "HEIC cannot be read (libheif has no decoder)")
 
 
-def _weights(weights: Path | None) -> Iterator[Symptom]:
+def _weights(weights: Path | None) -> Iterator[CheckResult]:
     from fasa_cli.checkpoint import read_checkpoint
 
     path = weights or shipped_weights()
     checkpoint = read_checkpoint(path)
     config = checkpoint.config
     text = f"{path}, {config.preset} ({config.variant}), sha256 {checkpoint.sha256}"
-    yield Symptom("weights", "ok", text)
+    yield CheckResult("weights", "ok", text)
 
 
-def _folders() -> Iterator[Symptom]:
+def _folders() -> Iterator[CheckResult]:
     for what, folder in (("temporary", tempfile.gettempdir()), ("current", os.getcwd())):
         try:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".fasa-") as file:
                 file.write(b"fasa")
                 file.flush()
-            yield Symptom("folders", "ok", f"{what} folder {folder} can be written")
+            yield CheckResult("folders", "ok", f"{what} folder {folder} can be written")
         except OSError as error:
             # A scan names its own --out; a current folder that is read-only is no fault.
             state = "problem" if what == "temporary" else "note"
             reason = error.strerror or error
-            yield Symptom("folders", state, f"{what} folder {folder}: {reason}")
+            yield CheckResult("folders", state, f"{what} folder {folder}: {reason}")
 
 
-def _scan(weights: Path | None, device: str) -> Iterator[Symptom]:
+def _scan(weights: Path | None, device: str) -> Iterator[CheckResult]:
     """Scan a picture made here in a temporary folder, and verify what came of it."""
     from PIL import Image
 
@@ -201,11 +204,11 @@ def _scan(weights: Path | None, device: str) -> Iterator[Symptom]:
         if summary.analysed != 1 or wrong:
             failed = [failure.reason for failure in run.failures()]
             failed += [finding.reason for finding in wrong]
-            yield Symptom("scan", "problem", f"the test scan went wrong: {'; '.join(failed)}")
+            yield CheckResult("scan", "problem", f"the test scan went wrong: {'; '.join(failed)}")
         else:
             seconds = f"{summary.seconds:.1f} s"
             text = f"a test picture was scanned and verified with {name} on {predictor.device}"
-            yield Symptom("scan", "ok", f"{text}, {seconds}")
+            yield CheckResult("scan", "ok", f"{text}, {seconds}")
 
 
 def _predictor(weights: Path | None, device: str) -> tuple[Predictor, str]:

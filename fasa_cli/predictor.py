@@ -52,6 +52,7 @@ class Predictor:
         self,
         model: Fasa,
         device: str = "auto",
+        *,
         path: Path | None = None,
         sha256: str = "",
         precision: str = "float32",
@@ -76,6 +77,7 @@ class Predictor:
         cls,
         path: Path,
         device: str = "auto",
+        *,
         encoder_weights: str | None = None,
         precision: str = "float32",
         copy_move: bool | None = None,
@@ -94,7 +96,14 @@ class Predictor:
         after = checkpoint.postprocess if postprocess else PostprocessConfig()
         if copy_move is not None:
             after = after.model_copy(update={"copy_move": copy_move})
-        predictor = cls(model, device, path, checkpoint.sha256, precision, after)
+        predictor = cls(
+            model,
+            device,
+            path=path,
+            sha256=checkpoint.sha256,
+            precision=precision,
+            postprocess=after,
+        )
         speed_up(predictor.model)
         return predictor
 
@@ -173,7 +182,7 @@ class Predictor:
             # Not within `except`, where the error would keep the tensors of the attempt alive.
             torch.cuda.empty_cache()
             _log.warning(
-                "CUDA ran out of memory with %d images at a time; going on with %d",
+                "CUDA ran out of memory with %d images at a time; continuing with %d",
                 len(batch),
                 self._largest_batch,
             )
@@ -218,7 +227,7 @@ class Predictor:
 
 
 def be_deterministic() -> None:
-    """Make the same libraries on the same kind of device answer with the same bits.
+    """Make predictions bit-reproducible with the same libraries on the same kind of device.
 
     For the whole process, and before a model runs: one thread, since sums depend on how they are
     shared out, and no kernel that adds in the order of chance. Slower.

@@ -76,7 +76,7 @@ def scan_red(*inputs: str, out: str = "masks", **options: Any) -> Path:
 
     folder = Path(out)
     found = discover(inputs or ("photos",), folder)
-    scan(RedPredictor(), found, ScanOptions(folder, **options), ["fasa", "scan", *inputs])  # type: ignore[arg-type]
+    scan(RedPredictor(), found, ScanOptions(folder, **options), argv=["fasa", "scan", *inputs])  # type: ignore[arg-type]
     return folder
 
 

@@ -10,7 +10,17 @@ from typer.core import TyperCommand
 # What is in none of them stands under "Options", last.
 PANELS = {
     "Inputs": (
-        *("--files-from", "--null", "--data", "--masks", "--val", "--root", "--layout"),
+        *(
+            "--files-from",
+            "--null",
+            "--pages",
+            "--previews",
+            "--data",
+            "--masks",
+            "--val",
+            "--root",
+            "--layout",
+        ),
         *("--lenient", "--no-check", "--predictions", "--originals-at", "--against", "--compare"),
         *("--autoencoder", "--authentic", "--manipulated", "--half", "--limit", "--largest"),
     ),
@@ -30,7 +40,7 @@ PANELS = {
     "Training": ("--recipe", "--config", "--set", "--epochs", "--lr"),
     "Evidence": (
         *("--deterministic", "--sign", "--key", "--rerun", "--tolerance", "--originals"),
-        *("--bagit", "--fail-on"),
+        *("--bagit", "--inspect", "--fail-on"),
     ),
 }
 _PANEL_OF = {option: panel for panel, options in PANELS.items() for option in options}

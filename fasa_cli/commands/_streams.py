@@ -1,7 +1,7 @@
 """stdout and stderr that may be closed or full: one line, the right exit code, nothing lost.
 
 What goes to stdout is the answer, so failing to write it is an error. What goes to stderr is for
-whoever watches; when nobody can, the work goes on.
+whoever watches; when nobody can, the work continues.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class StdoutError(OutputError):
 
 
 class _Answer(io.FileIO):
-    """stdout, whose errors can be told from those of other files."""
+    """stdout, whose errors can be distinguished from those of other files."""
 
     def write(self, data):  # type: ignore[no-untyped-def]
         try:

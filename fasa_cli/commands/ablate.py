@@ -70,17 +70,17 @@ def ablate(
             root=root,
             autoencoder=autoencoder,
             lenient=lenient,
-            look=not no_check,
+            decode=not no_check,
         )
-        tell = say if processes.is_first else train.silence
+        show_line = say if processes.is_first else train.silence
         for variant, found in run(
             resolved,
             sources,
             out,
             processes,
-            encoder_weights,
-            side_weights,
-            lambda variant, progress: train.show(progress, tell, f"{variant}: "),
+            encoder_weights=encoder_weights,
+            side_weights=side_weights,
+            report=lambda variant, progress: train.show(progress, show_line, f"{variant}: "),
         ):
             scores[variant] = found
             if processes.is_first:

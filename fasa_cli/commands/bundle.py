@@ -56,7 +56,7 @@ def bundle(
         cure = "name another --out" if bagit or target.is_dir() else "--out, or --overwrite"
         raise typer.BadParameter(f"{target} exists; {cure}")
     report = report or report_of(saved)
-    packed = (bag if bagit else pack)(saved, target, report, originals, key)
+    packed = (bag if bagit else pack)(saved, target, report=report, originals=originals, key=key)
     say(
         f"{target}: {counted(packed.files, 'file')}, {packed.bytes / 1e6:.1f} MB; "
         + (

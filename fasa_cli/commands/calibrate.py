@@ -74,7 +74,11 @@ def calibrate(
     if half not in HALVES:
         raise typer.BadParameter(f"no half {half!r}; there are {', '.join(HALVES)}")
     found = [*map(_untouched, authentic), *map(_forged, manipulated or ())]
-    sets = [selected(one, half, limit, largest) for several in found for one in several]
+    sets = [
+        selected(one, half=half, limit=limit, largest=largest)
+        for several in found
+        for one in several
+    ]
     path = weights or shipped_weights()
     predictor = Predictor.from_checkpoint(path, device)
     photos, sources = [], []

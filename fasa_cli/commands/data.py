@@ -1,4 +1,4 @@
-"""`fasa data`: check a data set before it is used, and look at it."""
+"""`fasa data`: check a data set before it is used, and show samples of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 5  # problems of a kind; --json has them all
 
-app = typer.Typer(no_args_is_help=True, help="Check and look at data sets, in any known layout.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check data sets and show samples of them, in any known layout."
+)
 
 DatasetPath = Annotated[
     Path, typer.Argument(metavar="DATASET", help="A folder, a .json or .txt list, or parquet.")
@@ -36,7 +38,7 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="The report on stdout as JSON.")] = False,
 ) -> None:
     """Read every image and mask and say what is wrong: files without a partner, sizes that do not
-    fit, damage, masks that mark nothing, pictures met twice or in OTHER too.
+    fit, damage, masks that mark nothing, duplicate pictures, and pictures that are in OTHER too.
 
     Exit codes: 0 nothing is wrong; 1 stopped by an error; 2 usage; 3 problems were found.
     """
@@ -79,7 +81,7 @@ def show(
 def _open(path: Path, layout: str | None = None, root: Path | None = None) -> Dataset:
     from fasa_cli.data.datasets import read_dataset
 
-    return read_dataset(path, layout, root, lenient=True)
+    return read_dataset(path, layout=layout, root=root, lenient=True)
 
 
 def _write(report: Report) -> None:

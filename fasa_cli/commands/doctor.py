@@ -24,11 +24,11 @@ def doctor(
     from fasa_cli.diagnosis import examine
 
     problems = 0
-    for symptom in examine(weights, device):
-        problems += symptom.state == "problem"
+    for result in examine(weights, device):
+        problems += result.state == "problem"
         if json:
-            typer.echo(dumps(vars(symptom)))
+            typer.echo(dumps(vars(result)))
         else:
-            typer.echo(printable(f"{symptom.state:8}{symptom.check:10}{symptom.text}"))
+            typer.echo(printable(f"{result.state:8}{result.check:10}{result.text}"))
     say(f"problems found: {problems or 'none'}")
     raise typer.Exit(ExitCode.PROBLEMS if problems else ExitCode.DONE)

@@ -90,26 +90,29 @@ def evaluate(
 
     from fasa_cli.assets import shipped_weights
     from fasa_cli.data.datasets import read_dataset
+    from fasa_cli.evaluation.localizers import Localizer, ModelLocalizer
     from fasa_cli.evaluation.predictions import SavedPredictions
     from fasa_cli.evaluation.runs import Data, Measurement, folder_name, measure, method_name
     from fasa_cli.predictor import Predictor
 
-    dataset = read_dataset(data, layout, root)
+    dataset = read_dataset(data, layout=layout, root=root)
     path = predictions or weights or shipped_weights()
-    predictor = (
-        SavedPredictions(path)
-        if predictions
-        else Predictor.from_checkpoint(path, device, encoder_weights)
-    )
-    if isinstance(predictor, Predictor):
+    localizer: Localizer
+    if predictions:
+        localizer = SavedPredictions(predictions)
+    else:
+        predictor = Predictor.from_checkpoint(path, device, encoder_weights=encoder_weights)
         info = predictor.weights
         say(f"weights {info.preset} {info.sha256[:12]} on {predictor.device}")
+        localizer = ModelLocalizer(predictor)
     name = name or method_name(path)
     measured = Data.of(dataset, data)
     out = out or Path("runs/evaluate", folder_name(f"{measured.name}-{name}-{protocol}"))
-    measurement = Measurement(predictor, name, measured, protocol, threshold)
+    measurement = Measurement(localizer, name, measured, protocol, threshold)
     with Progress(len(dataset), "images") as progress:
-        run = measure(measurement, out, overwrite, sys.argv, progress.advance)
+        run = measure(
+            measurement, out, overwrite=overwrite, argv=sys.argv, advance=progress.advance
+        )
     _show(run)
     if json:
         _write(as_json(run))

@@ -42,7 +42,7 @@ def write_report(run: Path, out: Path, redact: str) -> None:
     hidden = parse_redactions(redact)
     listed = min(SavedRun(run).count_records(), MOST_ROWS)
     with Progress(listed, "photos in the report") as progress:
-        summary = write_html_report(run, out, hidden, advance=progress.advance)
+        summary = write_html_report(run, out, redact=hidden, advance=progress.advance)
     say(
         f"report: {out}, {summary.bytes / 1e6:.1f} MB; of {summary.photos} photos "
         f"{summary.listed} listed, {summary.thumbnails} pictured, {summary.previews} in large"

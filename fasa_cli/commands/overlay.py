@@ -106,14 +106,14 @@ def overlay(
     From the folder of a scan, nothing is computed again; from photos, the model runs. Exit codes
     are those of fasa scan.
     """
-    from fasa_cli.report.overlays import ENCODERS, Look, write_overlay
+    from fasa_cli.report.overlays import ENCODERS, OverlayStyle, write_overlay
     from fasa_cli.scanning.saved_run import is_saved_run
 
     if out.suffix.lower() in _OTHER_FORMATS and not out.is_dir():
         raise typer.BadParameter(
             f"{out}: pictures are .png, .jpg or .webp, not {out.suffix}; or name a folder"
         )
-    look = Look(style and style.value, alpha, colormap.value, scale_bar)
+    overlay_style = OverlayStyle(style and style.value, alpha, colormap.value, scale_bar)
     saved = len(inputs) == 1 and is_saved_run(Path(inputs[0]))
     jobs, failures = (
         _saved_jobs(inputs[0], threshold, originals_at)
@@ -126,7 +126,7 @@ def overlay(
     suffix = out.suffix.lower() if is_file else f".{format.value}"
     with Progress(len(jobs), "pictures") as progress:
         for job in jobs:
-            made = write_overlay(job, out, suffix, look)
+            made = write_overlay(job, out, suffix, overlay_style)
             progress.advance()
             if not isinstance(made, Path):
                 failures.append(made)
@@ -169,6 +169,8 @@ def _photo_jobs(
         raise typer.Exit(ExitCode.NO_IMAGE)
     if not found.sources:
         return [], list(found.failures)
-    predictor = Predictor.from_checkpoint(weights or shipped_weights(), device, encoder_weights)
+    predictor = Predictor.from_checkpoint(
+        weights or shipped_weights(), device, encoder_weights=encoder_weights
+    )
     jobs = list(photo_jobs(predictor, found, 0.5 if threshold is None else threshold))
     return jobs, list(found.failures)

@@ -141,7 +141,7 @@ def _evaluation_table(
     if not runs and not published:
         raise typer.BadParameter("name the folder of an evaluation, a sweep or a scan")
     found = [each for run in runs for each in find_evaluations(run)]
-    return evaluation_table(found, number, metrics, published)
+    return evaluation_table(found, number=number, metrics=metrics, with_published=published)
 
 
 def _report_sweep(

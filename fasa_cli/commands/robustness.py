@@ -151,10 +151,10 @@ def robustness(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     path = data or shipped_examples()
-    dataset = read_dataset(path, layout, root)
+    dataset = read_dataset(path, layout=layout, root=root)
     if export:
         with Progress(len(dataset) * len(points), "images") as progress:
-            skipped = export_points(dataset, points, export, progress.advance)
+            skipped = export_points(dataset, points, export, advance=progress.advance)
         for reason in skipped:
             say(f"skipped: {reason}")
         say(f"{len(points)} data sets in {export}: {', '.join(point.name for point in points)}")
@@ -182,11 +182,11 @@ def robustness(
             measured,
             points,
             out,
-            protocol,
-            threshold,
-            overwrite,
-            sys.argv,
-            progress.advance,
+            protocol=protocol,
+            threshold=threshold,
+            overwrite=overwrite,
+            argv=sys.argv,
+            advance=progress.advance,
         )
     show_tables(sweep_tables(result, metric), console())
     curves = write_curves(result, metric)
@@ -206,13 +206,16 @@ def _methods(
     device: str,
     encoder_weights: str | None,
 ) -> list[Method]:
+    from fasa_cli.evaluation.localizers import ModelLocalizer
     from fasa_cli.evaluation.sweeps import Method, predictions_per_severity
     from fasa_cli.predictor import Predictor
 
     def opener(path: Path) -> Callable[[], Answering]:
         def open() -> Answering:
-            predictor = Predictor.from_checkpoint(path, device, encoder_weights)
-            return lambda point: predictor
+            model = ModelLocalizer(
+                Predictor.from_checkpoint(path, device, encoder_weights=encoder_weights)
+            )
+            return lambda point: model
 
         return open
 

@@ -223,7 +223,9 @@ def scan(
 
         if deterministic:
             be_deterministic()
-        predictor = Predictor.from_checkpoint(path, device, encoder_weights, precision, search)
+        predictor = Predictor.from_checkpoint(
+            path, device, encoder_weights=encoder_weights, precision=precision, copy_move=search
+        )
         warn_of_slow_bfloat16(precision, predictor.device.type)
         return predictor
 
@@ -245,7 +247,16 @@ def scan(
     deferred = (
         None
         if overwrite
-        else deferred_predictor(out, found, options.outputs, path, precision, search, load, inspect)
+        else deferred_predictor(
+            out,
+            found,
+            kinds=options.outputs,
+            weights=path,
+            precision=precision,
+            copy_move=search,
+            load=load,
+            inspect=inspect,
+        )
     )
     predictor = deferred or load()
     # With --deterministic one at a time: answers may depend on their neighbours in the last bit.
@@ -274,7 +285,7 @@ def scan(
             sys.stdout.flush()
 
     with Progress(len(found.sources) + len(found.failures), "images") as progress:
-        summary = scanner.scan(predictor, found, options, sys.argv, report, key)
+        summary = scanner.scan(predictor, found, options, argv=sys.argv, report=report, key=key)
     ranking.show()
     reached.show()
     _show_summary(summary, out)

@@ -75,7 +75,9 @@ def synth(
         say(f"left out: {problem}")
     try:
         with Progress(count, "pictures") as progress:
-            made = write_forged_set(forger, out, count, seed, longest, progress.advance)
+            made = write_forged_set(
+                forger, out, count, seed=seed, longest=longest, advance=progress.advance
+            )
     except KeyboardInterrupt:
         say(f"{out} is incomplete, without a manifest; delete it first")
         raise

@@ -15,7 +15,7 @@ from fasa_cli.commands.display import say, warn_of_slow_bfloat16
 if TYPE_CHECKING:
     from fasa_cli.config import FasaConfig
     from fasa_cli.training.processes import Processes
-    from fasa_cli.training.sources import Facts, Sources
+    from fasa_cli.training.sources import Sources, SourceStats
     from fasa_cli.training.trainer import Progress
 
 DEMONSTRATION = ("training.epochs=2", "training.samples_per_epoch=32", "training.batch=4")
@@ -53,7 +53,7 @@ Lenient = Annotated[
     bool, typer.Option("--lenient", help="Leave out what cannot be used instead of stopping.")
 ]
 NoCheck = Annotated[
-    bool, typer.Option("--no-check", help="Do not look through the data sets first.")
+    bool, typer.Option("--no-check", help="Do not decode the data sets first to check them.")
 ]
 Recipe = Annotated[
     str,
@@ -143,7 +143,7 @@ def train(
     if encoder_weights is None and init is None:
         encoder_weights = shipped_encoder(resolved)
     with joined(device) as processes:
-        tell = say if processes.is_first else silence
+        show_line = say if processes.is_first else silence
         sources = open_data(
             resolved,
             processes,
@@ -155,34 +155,34 @@ def train(
             root=root,
             autoencoder=autoencoder,
             lenient=lenient,
-            look=not no_check,
+            decode=not no_check,
         )
         trainer = Trainer(
             resolved,
             sources,
             out,
             processes,
-            init,
-            encoder_weights,
-            side_weights,
-            tensorboard,
+            init=init,
+            encoder_weights=encoder_weights,
+            side_weights=side_weights,
+            tensorboard=tensorboard,
         )
         model = trainer.config.model
         if processes.is_first:
             warn_of_slow_bfloat16(resolved.training.precision, processes.device.type)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-        tell(
+        show_line(
             f"{model.preset}, variant {model.variant}, {parameters:,} parameters; "
             f"{trainer.steps} steps on {processes.count} x {processes.device}, from step "
             f"{trainer.step}"
         )
         if model.encoder.kind == "open_clip" and trainer.start == "random weights":
-            tell(
+            show_line(
                 "warning: CLIP starts from random weights and is frozen; --encoder-weights openai "
                 "--side-weights timm take pretrained ones (fasa weights pull)"
             )
-        weights = trainer.fit(lambda progress: show(progress, tell))
-        tell(f"weights: {weights}   (fasa scan PHOTOS --weights {weights})")
+        weights = trainer.fit(lambda progress: show(progress, show_line))
+        show_line(f"weights: {weights}   (fasa scan PHOTOS --weights {weights})")
 
 
 def _examples() -> Path:
@@ -221,13 +221,23 @@ def open_data(
     root: Path | None,
     autoencoder: Path | None,
     lenient: bool,
-    look: bool,
+    decode: bool,
 ) -> Sources:
-    """Open the data and look through it, saying what it holds; one of several processes looks."""
+    """Open the data and check it, saying what it holds; one of several processes does."""
+    from fasa_cli.training.checks import check_photos, check_sets
     from fasa_cli.training.folder import DATA
-    from fasa_cli.training.sources import check_photos, check_sets, open_sources
+    from fasa_cli.training.sources import open_sources
 
-    sources = open_sources(config, photos, masks, sets, validation, root, autoencoder, lenient)
+    sources = open_sources(
+        config,
+        photos=photos,
+        masks=masks,
+        sets=sets,
+        validation=validation,
+        root=root,
+        autoencoder=autoencoder,
+        lenient=lenient,
+    )
     left_out = check_photos(sources)
     if processes.is_first:
         for problem in left_out:
@@ -235,40 +245,45 @@ def open_data(
         total = sum(len(read.dataset) for read in sources.read)
         with Counter(total, "images checked") as counter:
             sources = check_sets(
-                sources, out / DATA, config.data.workers, lenient, look, counter.advance
+                sources,
+                out / DATA,
+                workers=config.data.workers,
+                lenient=lenient,
+                decode=decode,
+                advance=counter.advance,
             )
-        for facts in sources.facts:
-            _show_facts(facts)
+        for stats in sources.stats:
+            _show_stats(stats)
         for name in sources.scored_on_what_is_learned():
             say(f"warning: {name} is both learned from and scored on; its scores say little")
     return sources.with_checks(processes.from_first(sources.checked))
 
 
-def _show_facts(facts: Facts) -> None:
-    for problem in facts.problems:
+def _show_stats(stats: SourceStats) -> None:
+    for problem in stats.problems:
         say(f"left out: {problem}")
-    text = f"{facts.role}: {facts.name}, {facts.images} images"
-    if facts.manipulated is not None:
-        text += f", {facts.manipulated} manipulated"
-    if facts.unmarked:
-        text += f"; {facts.unmarked} masks mark nothing (fasa data check names them)"
+    text = f"{stats.role}: {stats.name}, {stats.images} images"
+    if stats.manipulated is not None:
+        text += f", {stats.manipulated} manipulated"
+    if stats.unmarked:
+        text += f"; {stats.unmarked} masks mark nothing (fasa data check names them)"
     say(text)
 
 
-def show(progress: Progress, tell: Callable[[str], None] = say, prefix: str = "") -> None:
+def show(progress: Progress, show_line: Callable[[str], None] = say, prefix: str = "") -> None:
     """A plain line every ten steps: it reads as well in a log as on a terminal."""
     last = progress.step == progress.steps
     if progress.step % SHOWN_EVERY and progress.validation is None and not last:
         return
     losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-    tell(
+    show_line(
         f"{prefix}step {progress.step}/{progress.steps}  epoch {progress.epoch}  {losses}  "
         f"{progress.samples_per_second:.3g} samples/s, "
         f"{progress.data_wait_share:.0%} waiting for data"
     )
     if progress.validation is not None:
         numbers = (f"{name} {_number(value)}" for name, value in progress.validation.items())
-        tell(f"{prefix}validation (native, threshold 0.5): " + "  ".join(numbers))
+        show_line(f"{prefix}validation (native, threshold 0.5): " + "  ".join(numbers))
 
 
 def _number(value: float | int | None) -> str:

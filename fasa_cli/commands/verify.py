@@ -1,4 +1,4 @@
-"""`fasa verify`: is everything of a scan still what it was."""
+"""`fasa verify`: check the integrity of a scan, and reproduce its results."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def verify(
     if bundled := is_bundle(run):
         if rerun:
             raise typer.BadParameter("--rerun needs the folder of the scan, not a bundle")
-        result, saved = verify_bundle(run, originals_at, weights, public)
+        result, saved = verify_bundle(run, originals_at=originals_at, weights=weights, key=public)
     else:
         saved = SavedRun(run, originals_at)
         with Progress(saved.count_records(), "photos") as progress:
-            result = check(saved, weights, progress.advance, public)
+            result = check(saved, weights=weights, advance=progress.advance, key=public)
     checked, findings = dict(result.checked), list(result.findings)
     if rerun and not result.bad("weights"):
         again = _rerun(saved, rerun, tolerance, weights, encoder_weights, device)
@@ -101,12 +101,12 @@ def _rerun(
     predictor = Predictor.from_checkpoint(
         path,
         device,
-        encoder_weights,
-        config.get("precision", "float32"),
-        config.get("postprocess", {}).get("copy_move", False),
+        encoder_weights=encoder_weights,
+        precision=config.get("precision", "float32"),
+        copy_move=config.get("postprocess", {}).get("copy_move", False),
     )
     with Progress(min(count, saved.count_records()), "photos again") as progress:
-        return rerun(saved, predictor, count, tolerance, progress.advance)
+        return rerun(saved, predictor, count, tolerance, advance=progress.advance)
 
 
 def _show(saved: SavedRun, checked: dict[str, int], bad: dict[str, int], bundled: bool) -> None:

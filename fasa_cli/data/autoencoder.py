@@ -1,7 +1,7 @@
-"""A tiny convolutional autoencoder from a file; what it re-renders carries a decoder's traces.
+"""A tiny convolutional autoencoder from a file; what it re-renders carries a decoder's artefacts.
 
 Latent diffusion editors encode a picture to a small grid, change it there and decode it, so even
-the parts that look the same come out re-rendered. A round trip alone leaves such traces.
+the parts that look the same come out re-rendered. A round trip alone leaves such artefacts.
 
 The file's tensors say what the network is; they are numbered in order, as in `3.conv.0.weight`.
 
@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from fasa_cli.errors import CheckpointError
 
-_GROUPS = 4  # of the group norm; the one thing that neither names nor shapes tell
+_GROUPS = 4  # of the group norm; the one thing that neither names nor shapes give
 _LATENT_LIMIT = 3.0  # where the soft clamp of latents levels off
 
 _Tensors = dict[str, Tensor]
@@ -83,7 +83,7 @@ class Autoencoder(nn.Module):
     def varied(self, strength: float, rng: np.random.Generator) -> Autoencoder:
         """This autoencoder with another decoder: each weight scaled by 1 + `strength` x N(0, 1).
 
-        Its pictures look nearly the same and carry other traces, as those of another generator;
+        Its pictures look nearly the same and carry other artefacts, as those of another generator;
         from one alone, a model would learn that one's.
         """
         other = copy.deepcopy(self)

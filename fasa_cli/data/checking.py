@@ -1,4 +1,4 @@
-"""Look through a whole data set before anything is trained or measured on it."""
+"""Check a whole data set before anything is trained or measured on it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check(
     """Read every sample once; `advance` is called after each, those of `against` first.
 
     Pictures are the same when their pixels are, whatever file they are in. A picture that is also
-    in `against` (a training set, say, for a test set) is a problem, as is one met twice.
+    in `against` (a training set, say, for a test set) is a problem, as is a duplicate.
     """
     problems = list(dataset.problems)
     notes: list[str] = []
@@ -69,7 +69,7 @@ def check(
             where = f"{sample.name} is {others[key]}"
             problems.append(Problem("pictures that the other data set holds too", where))
         if key in seen:
-            problems.append(Problem("pictures met twice", f"{sample.name} is {seen[key]}"))
+            problems.append(Problem("duplicate pictures", f"{sample.name} is {seen[key]}"))
         seen.setdefault(key, sample.name)
     return Report(
         name=dataset.name,

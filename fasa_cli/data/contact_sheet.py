@@ -66,7 +66,7 @@ def _written(cell: np.ndarray, name: str, remark: str) -> np.ndarray:
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(12)
     name = name.encode("ascii", "backslashreplace").decode()  # what Pillow's own font can write
-    while draw.textlength(name, font) > 2 * SIDE + GAP:  # a name's end tells more than its start
+    while draw.textlength(name, font) > 2 * SIDE + GAP:  # a name's end says more than its start
         name = "..." + name.removeprefix("...")[1:]
     draw.text((0, SIDE + 3), name, INK, font)
     draw.text((0, SIDE + 17), remark, FAINT, font)

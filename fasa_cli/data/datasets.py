@@ -57,7 +57,7 @@ _KINDS = {"ManiDataset": None, "JsonDataset": "json", **{name: name for name in 
 
 
 def read_dataset(
-    path: Path, layout: str | None = None, root: Path | None = None, lenient: bool = False
+    path: Path, *, layout: str | None = None, root: Path | None = None, lenient: bool = False
 ) -> Dataset:
     """List a data set, without decoding an image yet.
 
@@ -138,7 +138,7 @@ def _read_balanced(path: Path, root: Path | None, lenient: bool) -> BalancedData
     for kind, name in read_json(path):
         if kind not in _KINDS:
             raise DatasetError(f"{path}: no kind {kind!r}; there are {', '.join(_KINDS)}")
-        member = read_dataset(top / name, _KINDS[kind], lenient=lenient)
+        member = read_dataset(top / name, layout=_KINDS[kind], lenient=lenient)
         if not len(member):
             raise DatasetError(f"{path}: {name} has no image that could be drawn")
         members.append(member)

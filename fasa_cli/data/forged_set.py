@@ -23,6 +23,7 @@ def write_forged_set(
     forger: Forger,
     out: Path,
     count: int,
+    *,
     seed: int = 0,
     longest: int = 0,
     advance: Callable[[], None] = lambda: None,

@@ -94,7 +94,7 @@ def _read_casia(root: Path) -> Listing:
         raise DatasetError(f"{root}: no CASIA; expected Tp/, a folder of ground truth, and Au/")
     images, doubles = by_stem(files_below(tampered))
     masks, more = by_stem(masks_below(truth))
-    pairs = pair(images, masks, ("_gt", ""), may_turn=True)
+    pairs = pair(images, masks, endings=("_gt", ""), may_turn=True)
     return together(pairs, authentic(untouched), problems=(*doubles, *more))
 
 
@@ -112,7 +112,7 @@ def _read_columbia(root: Path) -> Listing:
     masks = {name: path for name, path in masks.items() if name.endswith("_edgemask")}
     untouched = root / "4cam_auth"
     photos = _children_by_stem(_innermost(untouched)) if untouched.is_dir() else {}
-    pairs = pair(spliced, masks, ("_edgemask",), "green")
+    pairs = pair(spliced, masks, endings=("_edgemask",), convention="green")
     return together(pairs, Listing(tuple(Entry(path) for path in photos.values())))
 
 
@@ -140,7 +140,7 @@ def _read_coverage(root: Path) -> Listing:
     masks, more = by_path(files_below(root / "mask"), root / "mask")
     masks = {name: path for name, path in masks.items() if name.endswith("forged")}
     photos = [Entry(path) for name, path in files.items() if not name.endswith("t")]
-    pairs = pair(forged, masks, ("forged",))
+    pairs = pair(forged, masks, endings=("forged",))
     return together(pairs, Listing(tuple(photos)), problems=(*doubles, *more))
 
 
@@ -204,7 +204,7 @@ def _read_imd2020(root: Path) -> Listing:
     photos = [path for path in files if path.stem.endswith("_orig")]
     masks, doubles = by_path((p for p in files if p.stem.endswith("_mask")), root)
     forged, more = by_path((p for p in files if not p.stem.endswith(("_mask", "_orig"))), root)
-    pairs = pair(forged, masks, ("_mask",))
+    pairs = pair(forged, masks, endings=("_mask",))
     return together(pairs, Listing(tuple(map(Entry, photos))), problems=(*doubles, *more))
 
 
@@ -277,7 +277,7 @@ def _first(root: Path, names: Iterable[str]) -> Path | None:
     exact = next((root / name for name in names if (root / name).is_dir()), None)
     if exact is not None or not root.is_dir():
         return exact
-    # On disks that tell cases apart, Images and Masks are images and masks all the same.
+    # On case-sensitive disks, Images and Masks are images and masks all the same.
     children = {path.name.lower(): path for path in root.iterdir() if path.is_dir()}
     return next((children[name.lower()] for name in names if name.lower() in children), None)
 

@@ -42,6 +42,7 @@ def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[Problem]]:
 def pair(
     images: Mapping[str, Path],
     masks: Mapping[str, Path],
+    *,
     endings: Iterable[str] = MASK_ENDINGS,
     convention: Convention = "bright",
     may_turn: bool = False,
@@ -83,7 +84,7 @@ def _keyed(keys: Mapping[Path, str]) -> tuple[dict[str, Path], list[Problem]]:
     problems = []
     for path, key in keys.items():
         if key in files:
-            kind = "two files of one name, which cannot be told apart"
+            kind = "two files of one name, either of which may be meant"
             problems.append(Problem(kind, f"{files[key]} and {path.name}"))
         files[key] = path
     return files, problems

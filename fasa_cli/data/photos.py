@@ -18,7 +18,7 @@ class PhotoPool:
     """Photos below a folder; masks are found by the same relative name below another.
 
     Photos are decoded on first use and kept while `cache_bytes` lasts, so that a pool that fits
-    is decoded once and one that does not still works. `sha256` tells pools apart by their names and
+    is decoded once and one that does not still works. `sha256` identifies a pool by its names and
     pixels, masks included; "" before `check`.
     """
 
@@ -72,7 +72,7 @@ class PhotoPool:
         """H x W bool, True on the photo's main object; read as ground truth is (masks.py).
 
         Raises:
-            DatasetError: the mask has another size than its photo, or cannot be told.
+            DatasetError: the mask has another size than its photo, or cannot be read.
         """
         path = self.masks[index]
         mask = self._cache.get(path)

@@ -97,7 +97,7 @@ class FolderDataset:
     """Samples in files of their own, manipulated ones first.
 
     `root` is the folder that names are relative to; `title` is the data set's name where that is
-    not the folder's. `problems` are those that the reader was told to leave out.
+    not the folder's. `problems` are those that the reader leaves out on request.
     """
 
     root: Path

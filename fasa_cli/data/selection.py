@@ -23,6 +23,7 @@ def half_of(path: Path) -> str:
 
 def selected(
     dataset: FolderDataset,
+    *,
     half: str = "all",
     limit: int | None = None,
     largest: float | None = None,

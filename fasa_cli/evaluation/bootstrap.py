@@ -73,6 +73,7 @@ def image_intervals(
 def paired_differences(
     first: Sequence[ImageScores],
     second: Sequence[ImageScores],
+    *,
     thresholds: tuple[float, float] = (0.5, 0.5),
     seed: int = 0,
 ) -> dict[str, Difference]:
@@ -129,7 +130,7 @@ class _ImageStatistics:
         self._starts = np.flatnonzero(is_start)  # of each run of equal scores
 
     def can_vary(self, name: str) -> bool:
-        """Whether resampling tells anything of a metric: what it needs is there, and of no class
+        """Whether resampling says anything of a metric: what it needs is there, and of no class
         there is just one image."""
         positives = int(self.manipulated.sum())
         negatives = self.manipulated.size - positives

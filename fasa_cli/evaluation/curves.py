@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which differ without red-green vision, from dark to light; line styles
-# and markers tell lines apart in grey.
+# and markers distinguish lines in grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*", "<", ">")
@@ -41,7 +41,7 @@ class Panel:
 
 
 def draw_curves(
-    panels: Sequence[Panel], title: str, metric: str, formats: Sequence[str] = ("png", "svg")
+    panels: Sequence[Panel], title: str, metric: str, *, formats: Sequence[str] = ("png", "svg")
 ) -> dict[str, bytes]:
     """Two panels a row, one line per method, 95 % intervals shaded for a few; bytes by format.
 
@@ -74,7 +74,7 @@ def draw_curves(
             loc="outside lower center",
             ncols=min(len(names), max(3, 2 * columns)),
             frameon=False,
-            handlelength=3.5,  # long enough to tell line styles apart
+            handlelength=3.5,  # long enough to distinguish line styles
         )
         return {kind: _encoded(figure, kind) for kind in formats}
 

@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ _COLOUR = 8  # grey levels; JPEG moves the channels of a grey picture apart by l
 class SavedPredictions:
     """The predictions in one folder, each read when its image is asked for.
 
-    `unused` and `notes` tell, once a data set has been gone through, what looks wrong.
+    `unused` and `notes` say what looks wrong, once all samples of a data set were read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +85,16 @@ class SavedPredictions:
             notes.append(f"{self.unused} of {len(self._files)} predictions belong to no image")
         return tuple(notes)
 
-    def predict(self, sample: Sample, size: tuple[int, int] | None = None) -> Prediction:
+    @property
+    def source(self) -> Path:
+        """The folder."""
+        return self.folder
+
+    def identity(self) -> dict[str, Any]:
+        """See `Localizer`."""
+        return {"kind": "predictions", "sha256": self.sha256}
+
+    def predict_sample(self, sample: Sample, size: tuple[int, int] | None = None) -> Prediction:
         """The prediction for one sample, brought to `size` (width, height); None: the image's own.
 
         Raises:

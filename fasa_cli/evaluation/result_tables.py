@@ -21,6 +21,7 @@ Key = tuple[str, float]  # protocol and threshold: rows of one key may be compar
 
 def evaluation_table(
     runs: Sequence[EvaluationRun],
+    *,
     number: int | None = None,
     metrics: Sequence[str] | None = None,
     with_published: bool = False,

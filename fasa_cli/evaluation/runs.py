@@ -11,14 +11,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fasa_cli import __version__
 from fasa_cli.data.datasets import Dataset, readable
 from fasa_cli.environment import environment
 from fasa_cli.errors import DatasetError, OutputError
 from fasa_cli.evaluation.bootstrap import Difference, Interval, paired_differences
-from fasa_cli.evaluation.predictions import SavedPredictions
+from fasa_cli.evaluation.localizers import Localizer
 from fasa_cli.evaluation.scoring import degraded, evaluate
 from fasa_cli.files import (
     csv_table,
@@ -31,9 +31,6 @@ from fasa_cli.files import (
 from fasa_cli.imaging.degradations import CLEAN, Degradation
 from fasa_cli.results import ImageScores, Scores
 from fasa_cli.text import rounded_score
-
-if TYPE_CHECKING:
-    from fasa_cli.predictor import Predictor
 
 EVALUATION_FILE, IMAGES_FILE, TABLE_FILE = "evaluation.json", "images.jsonl", "images.csv"
 EVALUATION_SCHEMA = 1
@@ -63,9 +60,9 @@ class Data:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One thing to be measured: which predictor, on what, under which protocol."""
+    """One thing to be measured: which method, on what, under which protocol."""
 
-    predictor: Predictor | SavedPredictions
+    localizer: Localizer
     name: str
     data: Data
     protocol: str = "native"
@@ -79,7 +76,7 @@ class Measurement:
             "version": __version__,
             "name": self.name,
             "data": {"name": self.data.name, "sha256": self.data.sha256},
-            "method": _method(self.predictor),
+            "method": self.localizer.identity(),
             "protocol": self.protocol,
             "threshold": self.threshold,
             "degradation": asdict(self.degradation),
@@ -88,7 +85,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """An evaluation as its folder tells it; `about` is all of `evaluation.json`."""
+    """An evaluation read from its folder; `about` is all of `evaluation.json`."""
 
     folder: Path
     about: Mapping[str, Any]
@@ -152,7 +149,7 @@ class Comparison:
 
 
 def method_name(path: Path) -> str:
-    """What tables call the weights or predictions at `path` unless told: the file's or folder's
+    """What tables call the weights or predictions at `path` by default: the file's or folder's
     name, after its run's where a training gave it."""
     stem = path.stem if path.suffix == ".safetensors" else path.name
     return f"{path.resolve().parent.name} {stem}" if stem in ("last", "best") else stem
@@ -166,6 +163,7 @@ def folder_name(text: str) -> str:
 def measure(
     measurement: Measurement,
     folder: Path,
+    *,
     overwrite: bool = False,
     argv: Sequence[str] = (),
     advance: Callable[[], None] = lambda: None,
@@ -184,11 +182,16 @@ def measure(
     if not measurement.degradation.is_clean:
         samples = degraded(samples, measurement.degradation)
     evaluation = evaluate(
-        measurement.predictor, samples, measurement.protocol, measurement.threshold, advance
+        measurement.localizer,
+        samples,
+        protocol=measurement.protocol,
+        threshold=measurement.threshold,
+        advance=advance,
     )
     if not evaluation.images:
         why = evaluation.skipped[0] if evaluation.skipped else "the data set is empty"
         raise DatasetError(f"{measurement.data.path}: no image could be scored; the first: {why}")
+    source = measurement.localizer.source
     about = {
         "tool": "fasa",
         "kind": "evaluation",
@@ -197,7 +200,7 @@ def measure(
         "intervals": evaluation.intervals,
         "skipped": evaluation.skipped,
         "notes": evaluation.notes,
-        "paths": {"data": str(measurement.data.path), "method": _path(measurement.predictor)},
+        "paths": {"data": str(measurement.data.path), "method": source and str(source)},
         "seconds": round(evaluation.seconds, 3),
         "argv": list(argv),
         "started": started,
@@ -283,7 +286,7 @@ def compare(first: EvaluationRun, second: EvaluationRun) -> Comparison:
     differences = paired_differences(
         [ours[key] for key in both],
         [theirs[key] for key in both],
-        (first.scores.threshold, second.scores.threshold),
+        thresholds=(first.scores.threshold, second.scores.threshold),
     )
     unpaired = len(ours) + len(theirs) - 2 * len(both)
     return Comparison(first, second, len(both), unpaired, differences)
@@ -297,25 +300,6 @@ def _by_name(images: Sequence[ImageScores]) -> dict[tuple[str, int], ImageScores
         seen[image.name] = number = seen.get(image.name, -1) + 1
         named[image.name, number] = image
     return named
-
-
-def _method(predictor: Predictor | SavedPredictions) -> dict[str, Any]:
-    if isinstance(predictor, SavedPredictions):
-        return {"kind": "predictions", "sha256": predictor.sha256}
-    weights = predictor.weights
-    return {
-        "kind": "weights",
-        "sha256": weights.sha256,
-        "preset": weights.preset,
-        "parameters": weights.parameters,
-        "device": predictor.device.type,
-    }
-
-
-def _path(predictor: Predictor | SavedPredictions) -> str | None:
-    if isinstance(predictor, SavedPredictions):
-        return str(predictor.folder)
-    return str(predictor.weights.path) if predictor.weights.path else None
 
 
 def _refuse_other(folder: Path, identity: Mapping[str, Any]) -> None:

@@ -9,21 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from fasa_cli.data.datasets import Sample, SampleError
 from fasa_cli.errors import ImageError
 from fasa_cli.evaluation.bootstrap import Interval
-from fasa_cli.evaluation.predictions import SavedPredictions
+from fasa_cli.evaluation.localizers import Localizer
 from fasa_cli.evaluation.set_metrics import SetMetrics
 from fasa_cli.imaging.degradations import resize_mask
 from fasa_cli.results import ImageScores, Prediction, Scores
-
-if TYPE_CHECKING:
-    from fasa_cli.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,9 @@ class Evaluation:
 
 
 def evaluate(
-    predictor: Predictor | SavedPredictions,
+    localizer: Localizer,
     samples: Iterable[Sample | SampleError],
+    *,
     protocol: str = "native",
     threshold: float = 0.5,
     advance: Callable[[], None] = lambda: None,
@@ -59,10 +55,10 @@ def evaluate(
 
     A pixel is marked above `threshold`. `native` scores each image at its own size; `benco` and
     `opensdi` first resize image and mask to 512 x 512. An image that cannot be read, or that the
-    predictor refuses (ImageError), is skipped, counted and named. `advance` is called after each.
+    localizer refuses (ImageError), is skipped, counted and named. `advance` is called after each.
 
     Raises:
-        DatasetError: from reading the samples, or predictions that do not tell images apart.
+        DatasetError: from reading the samples, or predictions that fit several images.
         ValueError: the protocol is not known, or a prediction is NaN or of another size.
     """
     metrics = SetMetrics(protocol, threshold)
@@ -75,7 +71,7 @@ def evaluate(
             if isinstance(sample, SampleError):
                 raise sample
             start = time.perf_counter()
-            prediction = _predict(predictor, sample, size)
+            prediction = localizer.predict_sample(sample, size)
             seconds += time.perf_counter() - start
         except (SampleError, ImageError) as error:
             metrics.skip()
@@ -84,8 +80,7 @@ def evaluate(
             _add(metrics, sample, prediction)
             notes += sample.notes
         advance()
-    if isinstance(predictor, SavedPredictions):
-        notes += predictor.notes
+    notes += localizer.notes
     return Evaluation(
         metrics.scores(),
         metrics.images(),
@@ -109,17 +104,6 @@ def degraded(
         if mask is not None:
             mask = _mask_at(mask, image.shape[1::-1])
         yield replace(sample, image=image, target_mask=mask)
-
-
-def _predict(
-    predictor: Predictor | SavedPredictions, sample: Sample, size: tuple[int, int] | None
-) -> Prediction:
-    if isinstance(predictor, SavedPredictions):
-        return predictor.predict(sample, size)
-    image = sample.image
-    if size is not None:
-        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    return predictor.predict(image)
 
 
 def _add(metrics: SetMetrics, sample: Sample, prediction: Prediction) -> None:

@@ -2,7 +2,7 @@
 
 Images are degraded at their native resolution, before any protocol resizes them, by the code that
 degrades in training. Every severity is an evaluation of its own in `points/`, so that a sweep that
-was cut off goes on with the first one missing.
+was cut off resumes with the first one missing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fasa_cli import __version__
 from fasa_cli.data.datasets import Dataset, Sample, SampleError, readable
 from fasa_cli.errors import DatasetError, OutputError
+from fasa_cli.evaluation.localizers import Localizer
 from fasa_cli.evaluation.metrics import METRICS
 from fasa_cli.evaluation.predictions import SavedPredictions
 from fasa_cli.evaluation.runs import (
@@ -36,11 +37,11 @@ from fasa_cli.imaging.degradations import CLEAN, Degradation
 from fasa_cli.imaging.encode import encode_mask, encode_png
 
 if TYPE_CHECKING:
-    from fasa_cli.predictor import Predictor
+    pass
 
 SWEEP_FILE, SWEEP_TABLE, CURVES = "robustness.json", "robustness.csv", "robustness"
 SWEEP_SCHEMA = 1
-Answering = Callable[[Degradation], "Predictor | SavedPredictions"]
+Answering = Callable[[Degradation], Localizer]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as its folder tells it: every point's evaluation, `about` beside."""
+    """A sweep read from its folder: every point's evaluation, and what `robustness.json` says."""
 
     folder: Path
     about: Mapping[str, Any]
@@ -150,6 +151,7 @@ def export_points(
     dataset: Dataset,
     points: Sequence[Degradation],
     out: Path,
+    *,
     advance: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Write the degraded images without loss, with their masks: a data set per severity.
@@ -198,6 +200,7 @@ def sweep(
     data: Data,
     points: Sequence[Degradation],
     out: Path,
+    *,
     protocol: str = "native",
     threshold: float = 0.5,
     overwrite: bool = False,

@@ -135,7 +135,13 @@ class Table:
         """A block's rows as text, the name first; `style` makes a marked value stand out."""
         for row, marks in zip(block.rows, self._marks(block), strict=True):
             cells = zip(row.cells, marks, strict=True)
-            yield [row.name, *(cell_text(cell, style, mark, intervals) for cell, mark in cells)]
+            yield [
+                row.name,
+                *(
+                    cell_text(cell, style=style, mark=mark, intervals=intervals)
+                    for cell, mark in cells
+                ),
+            ]
 
 
 def _marks(cells: Sequence[Cell], metric: str) -> dict[int, Mark]:
@@ -160,6 +166,7 @@ def _marks(cells: Sequence[Cell], metric: str) -> dict[int, Mark]:
 
 def cell_text(
     cell: Cell,
+    *,
     style: Callable[[str, Mark | None], str] = lambda text, mark: text,
     mark: Mark | None = None,
     intervals: bool = True,

@@ -40,7 +40,7 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> De
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(f"{path}: cannot be read ({reason}); check the path and rights") from error
-    return decode_image(data, str(path), max_pixels)
+    return decode_image(data, str(path), max_pixels=max_pixels)
 
 
 Photo = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
@@ -48,7 +48,7 @@ Photo = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image | None:
     """A file as Pillow stores it, alpha and palette included, within the limit of pixels; None
-    where only `read_image` can tell what is wrong with it."""
+    where only `read_image` can say what is wrong with it."""
     try:
         data = Path(path).read_bytes()
         if not 0 < declared_pixels(data) <= MAX_PIXELS:
@@ -83,6 +83,7 @@ def as_pixels(photo: Photo) -> np.ndarray:
 def decode_image(
     data: bytes,
     name: str,
+    *,
     max_pixels: int = MAX_PIXELS,
     sha256: str | None = None,
     page: int | None = None,
@@ -111,7 +112,7 @@ def decode_image(
     - Grey becomes three equal channels. Palettes, 1-bit, YCbCr: Pillow's conversion.
     - Alpha: dropped when every pixel is opaque, else the picture is composited over white.
     - CMYK: to sRGB by the embedded ICC profile, else by Pillow's plain formula. LAB: to sRGB.
-    - RGB and grey ICC profiles are NOT applied: that would alter the traces to be analysed. One
+    - RGB and grey ICC profiles are NOT applied: that would alter the statistics to be analysed. One
       other than sRGB leaves a line; `icc_profile` keeps it for display (imaging/profiles.py).
 
     Raises:
@@ -183,7 +184,7 @@ def count_pages(data: bytes) -> int:
 
 
 def declared_size(data: bytes) -> tuple[int, int]:
-    """(width, height) as an image file's header declares it; zeros where that cannot be told."""
+    """(width, height) as an image file's header declares it; zeros where it cannot be read."""
     try:
         file_format = _supported_format(data, "")
         if file_format == "JPEG XL":
@@ -197,7 +198,7 @@ def declared_size(data: bytes) -> tuple[int, int]:
 
 
 def declared_pixels(data: bytes) -> int:
-    """Width x height as an image file's header declares it; 0 where that cannot be told."""
+    """Width x height as an image file's header declares it; 0 where it cannot be read."""
     width, height = declared_size(data)
     return width * height
 

@@ -47,7 +47,7 @@ def gaussian_noise(image: np.ndarray, variance: float, rng: np.random.Generator)
 
 
 def resize(image: np.ndarray, factor: float, interpolation: int | None = None) -> np.ndarray:
-    """Scale both sides by `factor`; area averaging down and bicubic up, unless told."""
+    """Scale both sides by `factor`; area averaging down and bicubic up by default."""
     if factor <= 0:
         raise ValueError(f"a resize factor is above 0, not {factor}")
     height, width = image.shape[:2]

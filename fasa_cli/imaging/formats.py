@@ -1,4 +1,4 @@
-"""Which image format a file is of, told by its content and not by its name."""
+"""Which image format a file is of, by its content and not by its name."""
 
 from __future__ import annotations
 

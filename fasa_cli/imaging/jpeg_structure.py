@@ -1,4 +1,4 @@
-"""Whether the coded data of a JPEG are whole, as its decoder and its scans tell.
+"""Whether the coded data of a JPEG are whole, as its decoder and its scans show.
 
 One flipped bit can move everything after it, and a picture that is damaged so looks forged to a
 localizer. Most decoders stay silent; libjpeg knows more: Huffman codes that do not exist, data that

@@ -60,7 +60,7 @@ def read_metadata(data: bytes) -> PhotoMetadata:
 def _exif(image: Image.Image) -> Image.Exif:
     try:
         return image.getexif()
-    except Exception:  # as above; the JPEG tables are still worth telling
+    except Exception:  # as above; the JPEG tables are still worth reporting
         return Image.Exif()
 
 

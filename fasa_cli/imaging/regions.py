@@ -95,7 +95,7 @@ def encode_rle(crop: np.ndarray, corner: tuple[int, int], size: tuple[int, ...])
         offsets = (x + left + columns) * image_height + y
         runs.append((tops + offsets, bottoms + offsets))
     starts, ends = np.concatenate(runs, axis=1)
-    # A run that ends at the bottom of a column goes on at the top of the next.
+    # A run that ends at the bottom of a column continues at the top of the next.
     joined = starts[1:] == ends[:-1]
     starts = starts[np.concatenate(([True], ~joined))[: len(starts)]]
     ends = ends[np.concatenate((~joined, [True]))[-len(ends) :]] if len(ends) else ends

@@ -1,4 +1,4 @@
-"""Tags of TIFF files: what Pillow does not tell or check."""
+"""Tags of TIFF files: what Pillow does not read or check."""
 
 from __future__ import annotations
 

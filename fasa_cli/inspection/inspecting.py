@@ -53,7 +53,7 @@ def inspect_file(path: str | os.PathLike[str], previews: bool = True) -> Inspect
     Raises:
         ImageError: the file cannot be read, or is no image.
     """
-    return inspect_bytes(_read(path), str(path), previews)
+    return inspect_bytes(_read(path), str(path), previews=previews)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
@@ -70,6 +70,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 def inspect_bytes(
     data: bytes,
     name: str,
+    *,
     previews: bool = True,
     now: datetime | None = None,
     sha256: str | None = None,

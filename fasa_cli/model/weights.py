@@ -21,6 +21,7 @@ ENCODER_PREFIX = "encoder."
 def save_model(
     model: Fasa,
     path: Path,
+    *,
     half: bool = False,
     training: dict[str, Any] | None = None,
     postprocess: PostprocessConfig | None = None,

@@ -3,7 +3,7 @@
 A copied part has the edges, grain and colours of its surroundings, so what a network sees of it
 can be nothing at all; what gives it away is that it is duplicated. Key points are matched within
 the photo, matches that agree on one affine map are grouped, and the map is checked pixel by pixel.
-Look-alikes (windows, leaves, tiles) pass the first two steps. They are told from copies by how
+Look-alikes (windows, leaves, tiles) pass the first two steps. They are separated from copies by how
 exactly the key points fall on each other, by how many of a region's key points have a partner, and
 by the fine detail that two views of one thing do not share: see `_probability`.
 
@@ -37,7 +37,7 @@ _MOST_GROUPS = 12
 _ALIKE = 0.8  # local correlation of a copied pixel's surroundings,
 _WINDOW = 11  # pixels wide
 _FLAT = 1.0  # added to the deviations' product: below it there is nothing to correlate
-_MARGIN = 48  # pixels around a group's key points in which the copy may go on
+_MARGIN = 48  # pixels around a group's key points into which the copy may extend
 _LEANING = 1.8  # per unit of the mean logits' difference, towards one region of a pair
 _STRIP = 512  # rows of a photo that are marked at a time
 _LARGEST_OVERLAP = 0.25  # of a region and its partner; texture that repeats overlaps itself
@@ -51,7 +51,7 @@ class LocatedPair(NamedTuple):
 
 
 class CopyMoveFeatures(NamedTuple):
-    """What tells a copy from a look-alike."""
+    """What separates a copy from a look-alike."""
 
     matches: int  # key points of the region that fall on their partner
     share: float  # of the region's key points, those that do

@@ -1,7 +1,7 @@
 """Hysteresis: a region is marked only if something in it stands out.
 
 Ours. The network marks sharp or glossy parts of untouched photos faintly, and what was manipulated
-strongly in places, faintly in others. One threshold cannot tell the two apart; hysteresis can: a
+strongly in places, faintly in others. One threshold cannot separate the two; hysteresis can: a
 faint pixel counts if it is connected to a strong one. The h-maxima transform (Vincent 1993) is
 hysteresis for all thresholds at once, so that the answer stays a map. See benchmarks/accuracy.md.
 """

@@ -33,7 +33,7 @@ ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
 
 
 @dataclass(frozen=True)
-class Look:
+class OverlayStyle:
     """How a result is drawn. `style` None is a heat map where there is one, else the contour."""
 
     style: str | None = None
@@ -66,17 +66,17 @@ class Job:
     load: Callable[[], Subject]
 
 
-def draw(subject: Subject, look: Look) -> tuple[str, np.ndarray]:
+def draw(subject: Subject, overlay_style: OverlayStyle) -> tuple[str, np.ndarray]:
     """(style, picture): H x W uint8 for `mask`, else uint8 RGB of the photo's size and scale.
 
-    `heat` and `side` have a strip with the scale below, unless `look` says otherwise; `side` has
-    the photo itself on the left.
+    `heat` and `side` have a strip with the scale below, unless `overlay_style` says
+    otherwise; `side` has the photo itself on the left.
 
     Raises:
         OutputError: a heat map is asked for, and the scan kept none.
     """
     heat = subject.probabilities
-    style = look.style or ("contour" if heat is None else "heat")
+    style = overlay_style.style or ("contour" if heat is None else "heat")
     if style == "mask":
         return style, subject.mask.astype(np.uint8) * np.uint8(255)
     if style == "contour":
@@ -87,12 +87,12 @@ def draw(subject: Subject, look: Look) -> tuple[str, np.ndarray]:
         )
     picture = subject.image
     if heat is not None:
-        picture = blend(picture, heat, look.alpha, look.colormap)
+        picture = blend(picture, heat, overlay_style.alpha, overlay_style.colormap)
     picture = hatched(contour(picture, subject.mask), subject.damaged)
     if style == "side":
         picture = side_by_side(subject.image, picture)
-    if look.scale_bar and heat is not None:
-        picture = with_scale(picture, subject.threshold, look.colormap)
+    if overlay_style.scale_bar and heat is not None:
+        picture = with_scale(picture, subject.threshold, overlay_style.colormap)
     return style, picture
 
 
@@ -132,7 +132,7 @@ def _from_photo(predictor: Predictor, path: str, threshold: float) -> Subject:
     return Subject(image, mask, prediction.probabilities, threshold, photo.damaged)
 
 
-def write_overlay(job: Job, out: Path, suffix: str, look: Look) -> Path | Failure:
+def write_overlay(job: Job, out: Path, suffix: str, overlay_style: OverlayStyle) -> Path | Failure:
     """Draw one picture into the folder `out`, or as the file `out` when `suffix` is its own.
 
     In a folder it is called by the photo, the style and `suffix` (`.png`, `.jpg`, `.webp`).
@@ -145,7 +145,7 @@ def write_overlay(job: Job, out: Path, suffix: str, look: Look) -> Path | Failur
     if is_saved_run(folder):
         raise OutputError(f"{folder}: holds a scan, which must stay as it is; choose another --out")
     try:
-        style, picture = draw(job.load(), look)
+        style, picture = draw(job.load(), overlay_style)
         target = out if is_file else out / f"{job.name}.{style}{suffix}"
         if target.exists() and target.samefile(job.path):
             raise ConfigError("--out would overwrite the photo; choose another")

@@ -77,6 +77,7 @@ class ReportSummary:
 def write_html_report(
     run_folder: Path,
     out: Path,
+    *,
     redact: Iterable[str] = REDACTIONS,
     previews: int = 100,
     max_bytes: int = 40_000_000,

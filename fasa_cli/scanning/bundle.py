@@ -59,6 +59,7 @@ class Bundle:
 def bundle(
     run: SavedRun,
     target: Path,
+    *,
     report: Path | None = None,
     originals: bool = False,
     key: Ed25519PrivateKey | None = None,
@@ -84,6 +85,7 @@ def bundle(
 def bag(
     run: SavedRun,
     target: Path,
+    *,
     report: Path | None = None,
     originals: bool = False,
     key: Ed25519PrivateKey | None = None,

@@ -38,6 +38,7 @@ def is_bundle(path: Path) -> bool:
 
 def verify_bundle(
     path: Path,
+    *,
     originals_at: Path | None = None,
     weights: Path | None = None,
     key: Ed25519PublicKey | None = None,

@@ -6,7 +6,9 @@ from fasa_cli.imaging.metadata import PhotoMetadata
 from fasa_cli.results import DecodedImage, Prediction
 
 _SMALL_SIDE = 256  # pixels; about what the model was trained on
-_STRONG_COMPRESSION = 75  # JPEG quality; below it fine traces of editing are mostly gone
+_STRONG_COMPRESSION = (
+    75  # JPEG quality; below it the statistics that editing changes are mostly gone
+)
 
 
 def cautions(
@@ -16,11 +18,13 @@ def cautions(
     width, height = image.display_size
     notes = [f"The file: {warning}." for warning in image.warnings]
     if min(width, height) < _SMALL_SIDE:
-        notes.append(f"Small: {width} x {height} pixels hold few traces of how a photo was made.")
+        notes.append(
+            f"Small: {width} x {height} pixels hold little of what editing changes in a photo."
+        )
     if metadata.jpeg_quality is not None and metadata.jpeg_quality < _STRONG_COMPRESSION:
         notes.append(
             f"Recompressed: JPEG quality is about {metadata.jpeg_quality}, as after being shared. "
-            "Traces of editing may be gone, and the blocks of compression may be marked."
+            "Signs of editing may be gone, and the blocks of compression may be marked."
         )
     if tuple(prediction.effective_size) != (width, height):
         seen = "{} x {}".format(*prediction.effective_size)

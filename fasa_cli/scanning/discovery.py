@@ -90,7 +90,7 @@ def discover(inputs: Sequence[str], out: Path | None, listed: Iterable[str] = ()
         ConfigError: an input folder is `out` or lies within it.
     """
     walker = _Walker(out)
-    candidates: dict[str, _Candidate] = {}  # by absolute path: a file met twice is analysed once
+    candidates: dict[str, _Candidate] = {}  # by absolute path: duplicates are analysed once
     failures: list[Failure] = []
     skipped: list[Skipped] = []
     for met in walker.walk(inputs, listed):
@@ -313,7 +313,7 @@ def _reason(error: Exception) -> str:
 def _with_names(
     candidates: Sequence[_Candidate], roots: Sequence[str], out: Path | None
 ) -> Iterator[Source | Failure]:
-    """Give every source a name of its own; equal ones are told apart by their path's hash."""
+    """Give every source a name of its own; equal ones get a part of their path's hash."""
     labels = _root_labels(list(dict.fromkeys(roots)))
     plain = [_name(candidate, labels) for candidate in candidates]
     counts = Counter(map(_folded, plain))

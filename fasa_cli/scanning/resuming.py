@@ -55,6 +55,7 @@ class DeferredPredictor:
 def deferred_predictor(
     out: Path,
     discovery: Discovery,
+    *,
     kinds: Iterable[str],
     weights: Path,
     precision: str,

@@ -51,6 +51,7 @@ def open_run(
     identity: Mapping[str, Any],
     discovery: Discovery,
     kinds: Iterable[str],
+    *,
     overwrite: bool = False,
     add: bool = False,
     key: Ed25519PrivateKey | None = None,
@@ -80,7 +81,7 @@ def open_run(
             delete_run(out)
         refuse_other_run(out, identity)
         refuse_other_signature(out, key)
-        run = RunFolder(out, discovery, add, key)
+        run = RunFolder(out, discovery, add=add, key=key)
         try:
             yield run
         finally:
@@ -94,6 +95,7 @@ class RunFolder:
         self,
         out: Path,
         discovery: Discovery,
+        *,
         add: bool = False,
         key: Ed25519PrivateKey | None = None,
     ) -> None:
@@ -126,7 +128,7 @@ class RunFolder:
     def name_of(self, source: Source, sha256: str) -> str:
         """What an image is called here: by what is on record of its file, or by its own name.
 
-        Where the folder keeps another image of that name, a part of the hash tells them apart.
+        Where the folder keeps another image of that name, a part of the hash is added to the name.
         """
         if not self._add:
             return source.name

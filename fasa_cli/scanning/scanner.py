@@ -42,6 +42,7 @@ from fasa_cli.scanning.stages import (
     Large,
     Loaded,
     Outcome,
+    ScanPredictor,
     Settled,
     batches,
     failure_of,
@@ -52,8 +53,6 @@ from fasa_cli.scanning.stages import (
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from fasa_cli.predictor import Predictor
-    from fasa_cli.scanning.resuming import DeferredPredictor
 
 _LARGEST_FILE = 4 << 30  # bytes; a file is read whole, and one that large is hardly a photo
 _LARGE_FILE = 64 << 20  # bytes, and
@@ -71,14 +70,15 @@ _NAME_ERRORS = {
 
 
 def scan(
-    predictor: Predictor | DeferredPredictor,
+    predictor: ScanPredictor,
     discovery: Discovery,
     options: ScanOptions,
+    *,
     argv: Sequence[str] = (),
     report: Callable[[Outcome], None] = lambda outcome: None,
     key: Ed25519PrivateKey | None = None,
 ) -> ScanSummary:
-    """Analyse what was discovered, write outputs and the run folder, and go on where one stopped.
+    """Analyse what was discovered, write outputs and records, and resume a scan that stopped.
 
     `report` is called in the order of the inputs, once for each that was analysed (or had been)
     and each that failed. The first SIGINT or SIGTERM breaks the model off and lets what is analysed
@@ -100,7 +100,13 @@ def scan(
     }
     with (
         open_run(
-            options.out, identity, discovery, options.outputs, options.overwrite, options.add, key
+            options.out,
+            identity,
+            discovery,
+            options.outputs,
+            overwrite=options.overwrite,
+            add=options.add,
+            key=key,
         ) as run,
         Interruption().handling_signals() as interruption,
     ):
@@ -113,7 +119,7 @@ class _Scan:
 
     def __init__(
         self,
-        predictor: Predictor | DeferredPredictor,
+        predictor: ScanPredictor,
         discovery: Discovery,
         options: ScanOptions,
         run: RunFolder,
@@ -144,7 +150,7 @@ class _Scan:
             self._analyse_all()
         except BaseException:
             # Whatever it was, the folder shall say what is in it; when it cannot even be written,
-            # the first error is the one to tell.
+            # the first error is the one to report.
             with suppress(OutputError):
                 self._finish("interrupted")
             raise
@@ -363,7 +369,7 @@ def _is_same_file(recorded: str, path: str) -> bool:
 
 
 def _describe(
-    predictor: Predictor | DeferredPredictor,
+    predictor: ScanPredictor,
     identity: Mapping[str, Any],
     options: ScanOptions,
     argv: Sequence[str],

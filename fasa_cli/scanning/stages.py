@@ -6,19 +6,43 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
+import numpy as np
+
+from fasa_cli.config import ModelConfig, PostprocessConfig
 from fasa_cli.imaging.metadata import PhotoMetadata
-from fasa_cli.results import DecodedImage, Failure, Prediction, ScanRecord
+from fasa_cli.results import DecodedImage, Failure, Prediction, ScanRecord, WeightsInfo
 from fasa_cli.scanning.discovery import Source
 
 Outcome = ScanRecord | Failure
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+class ScanPredictor(Protocol):
+    """What a scan needs of a predictor: the model, or what stands in for it until it is needed."""
+
+    @property
+    def weights(self) -> WeightsInfo: ...
+
+    @property
+    def device(self) -> object: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def postprocess(self) -> PostprocessConfig: ...
+
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]: ...
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Verification:
 
 def verify(
     run: SavedRun,
+    *,
     weights: Path | None = None,
     advance: Callable[[], None] = lambda: None,
     key: Ed25519PublicKey | None = None,
@@ -138,6 +139,7 @@ def rerun(
     predictor: Predictor,
     count: int,
     tolerance: float,
+    *,
     advance: Callable[[], None] = lambda: None,
 ) -> Verification:
     """Analyse `count` photos of a scan again, spread evenly over it, and compare.

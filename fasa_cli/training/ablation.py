@@ -21,6 +21,7 @@ def ablate(
     sources: Sources,
     out: Path,
     processes: Processes,
+    *,
     encoder_weights: str | None = None,
     side_weights: str | None = None,
     report: Callable[[Variant, Progress], None] = lambda variant, progress: None,
@@ -28,7 +29,7 @@ def ablate(
     """Train each variant in a folder of its own below `out`, and yield its final scores.
 
     Only the network is compared, without what follows it (postprocess/). Variants that are finished
-    there are not trained again, and one that was cut off goes on.
+    there are not trained again, and one that was cut off resumes.
 
     Raises:
         DatasetError: there is no validation set.

@@ -8,12 +8,12 @@ from typing import Any
 from fasa_cli import __version__
 from fasa_cli.config import FasaConfig
 from fasa_cli.training.curves import SCORES
-from fasa_cli.training.sources import Facts
+from fasa_cli.training.sources import SourceStats
 
 
 def model_card(
     config: FasaConfig,
-    facts: Sequence[Facts],
+    stats: Sequence[SourceStats],
     steps: tuple[int, int],
     parameters: int,
     start: str,
@@ -22,7 +22,7 @@ def model_card(
     """Markdown. `steps` are done and planned; `start` says what training started from."""
     training, data = config.training, config.data
     done, planned = steps
-    made = any(fact.role == "photos" for fact in facts)
+    made = any(fact.role == "photos" for fact in stats)
     lines = [
         f"# Model card: {config.model.preset}, variant {config.model.variant}",
         "",
@@ -46,7 +46,7 @@ def model_card(
         "| Role | Name | Images | Manipulated | SHA-256 over names and pixels |",
         "|---|---|---|---|---|",
     ]
-    for fact in facts:
+    for fact in stats:
         manipulated = "-" if fact.role == "photos" else _shown(fact.manipulated, "not looked at")
         digest = fact.sha256[:16] + "..." if fact.sha256 else "not looked at"
         lines.append(f"| {fact.role} | {fact.name} | {fact.images} | {manipulated} | {digest} |")

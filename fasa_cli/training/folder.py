@@ -1,13 +1,13 @@
 """What a run writes, all of it in one folder.
 
 config.yaml          the resolved configuration; --config reads it
-run.json             what must be equal to go on, and on what the run was made
-data.json            what looking through the data found, hashes over pixels included
+run.json             what must be equal to resume, and on what the run was made
+data.json            what the check of the data found, hashes over pixels included
 metrics.jsonl .csv   losses every few steps, scores after every epoch
 curves.png           the same as curves
 last.safetensors     averaged weights of the last checkpoint, for `fasa scan`
 best.safetensors     those of the epoch that scored best on the validation set
-trainer.safetensors  what training goes on from; a finished run no longer needs it
+trainer.safetensors  what training resumes from; a finished run no longer needs it
 MODEL_CARD.md        what the weights are, from what, and how they scored
 """
 
@@ -49,7 +49,7 @@ class TrainingFolder:
         self.out = out
 
     def open(self, identity: Mapping[str, Any], made_on: Mapping[str, Any]) -> None:
-        """Start a run here, or go on with one of the same `identity` (plain JSON values); settings
+        """Start a run here, or resume one of the same `identity` (plain JSON values); settings
         in `FREE` may differ.
 
         Raises:
@@ -86,7 +86,7 @@ class TrainingFolder:
     # --- Metrics ---
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Add a line to the metrics; its "step" says what to drop when a run goes on from before.
+        """Add a line to the metrics; its "step" says what to drop when a run resumes from before.
 
         Raises:
             OutputError: the file cannot be written.
@@ -112,7 +112,7 @@ class TrainingFolder:
         return lines
 
     def drop_after(self, step: int) -> None:
-        """Drop what was logged after the state that training goes on from."""
+        """Drop what was logged after the state that training resumes from."""
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         write_atomically(self.out / METRICS, "".join(kept).encode())
 
@@ -134,11 +134,11 @@ class TrainingFolder:
         write_lines(self.out / TABLE, csv_table(table))
         write_atomically(self.out / CURVES, draw_curves(lines))
 
-    # --- What training goes on from ---
+    # --- What training resumes from ---
 
     @property
     def has_state(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return (self.out / STATE).exists()
 
     def save_state(self, tensors: dict[str, Tensor]) -> None:

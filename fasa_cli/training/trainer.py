@@ -6,8 +6,6 @@ import contextlib
 import copy
 import json
 import math
-import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fasa_cli import __version__
-from fasa_cli.checkpoint import read_checkpoint
+from fasa_cli.checkpoint import Checkpoint, read_checkpoint
 from fasa_cli.config import FasaConfig
 from fasa_cli.data.contact_sheet import contact_sheet
 from fasa_cli.environment import environment
 from fasa_cli.errors import ConfigError, DatasetError, FasaError
+from fasa_cli.evaluation.localizers import ModelLocalizer
 from fasa_cli.evaluation.metrics import false_alarms, mean
 from fasa_cli.evaluation.scoring import evaluate
 from fasa_cli.files import write_atomically
@@ -37,10 +36,12 @@ from fasa_cli.training.card import model_card
 from fasa_cli.training.folder import BAD_BATCH, BEST, CARD, LAST, TENSORBOARD, TrainingFolder
 from fasa_cli.training.optimisation import average, build_optimizer, resolve_precision, schedule
 from fasa_cli.training.processes import Processes
-from fasa_cli.training.sources import Sources, TrainingSamples, single_threaded, stack
+from fasa_cli.training.samples import TrainingSamples, single_threaded, stack
+from fasa_cli.training.sources import Sources
+from fasa_cli.training.state import Place, has_frozen_encoder, restore, state_tensors
+from fasa_cli.training.throughput import Throughput
 
 LOG_EVERY = 10  # steps
-WINDOW = 20  # steps over which the throughput is measured
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Progress:
 
 
 class Trainer:
-    """One training run in one folder; `fit` goes on from wherever the folder stands."""
+    """One training run in one folder; `fit` resumes from wherever the folder stands."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Trainer:
         sources: Sources,
         out: Path,
         processes: Processes,
+        *,
         init: Path | None = None,
         encoder_weights: str | None = None,
         side_weights: str | None = None,
@@ -85,29 +87,14 @@ class Trainer:
         """
         training = config.training
         self.processes, self.device = processes, processes.device
-        parts = processes.count * training.accumulate
-        if training.batch % parts:
-            raise ConfigError(
-                f"training.batch: {training.batch} cannot be divided into {parts} equal parts "
-                f"({processes.count} processes x training.accumulate {training.accumulate})"
-            )
+        _check_batch(config, processes)
         torch.manual_seed(training.seed)
         start = read_checkpoint(init) if init else None
-        if start is not None:
-            model = build_model(start, encoder_weights)
-            config = config.model_copy(update={"model": model.config})
-        else:
-            model = Fasa(config.model, encoder_weights, side_weights)
-        if training.checkpointing:
-            if not isinstance(model.side, ConvNextSide):
-                raise ConfigError(
-                    "training.checkpointing: only for a side backbone of kind convnext; batch norm "
-                    "would count every batch twice"
-                )
-            model.side.recompute_blocks()
-        self.config = config
+        model = _starting_model(config, start, encoder_weights, side_weights)
+        self.start = _start_text(init, start, encoder_weights, side_weights)
+        self.config = config.model_copy(update={"model": model.config})
         self.sources = sources
-        self.samples = TrainingSamples(sources, config)
+        self.samples = TrainingSamples(sources, self.config)
         self.steps_per_epoch = self.samples.order.steps_per_epoch
         self.steps = training.epochs * self.steps_per_epoch
         self.model = processes.with_shared_norms(model).to(self.device)
@@ -118,10 +105,6 @@ class Trainer:
         self.precision = resolve_precision(training.precision, self.device)
         self.step = 0
         self.best = -math.inf
-        self.start = f"{init} (sha256 {start.sha256})" if start else "random weights"
-        if not start and (encoder_weights or side_weights):
-            backbones = [name for name in (encoder_weights, side_weights) if name]
-            self.start = f"pretrained backbones ({', '.join(backbones)})"
         self.folder = TrainingFolder(out)
         self._open(start.sha256 if start else None)
         self._wrapped = processes.wrap(self.model)
@@ -131,14 +114,14 @@ class Trainer:
         """Train to the end of the schedule; returns the averaged weights' path.
 
         Raises:
-            FasaError: the loss is no longer a number; the batch is described in the folder, and
+            FasaError: the loss is non-finite; the batch is described in the folder, and
                 the last checkpoint is intact.
             DatasetError: a file cannot be read any more.
         """
         self.model.train()
         self._wrapped.train()
         interval = self.config.training.checkpoint_steps
-        throughput = _Throughput(self.config.training.batch)
+        throughput = Throughput(self.config.training.batch)
         batches = self._batches()
         throughput.start()
         for batch in batches:
@@ -195,7 +178,7 @@ class Trainer:
         losses = dict(zip(LossTerms._fields, sums.tolist(), strict=True))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         if not (math.isfinite(losses["total"]) and torch.isfinite(norm)):
-            raise self._not_a_number(losses)
+            raise self._non_finite(losses)
         self.optimizer.step()
         self.step += 1
         average(self.averaged, self.model, training.ema, self.step)
@@ -215,7 +198,7 @@ class Trainer:
             return contextlib.nullcontext()
         return self._wrapped.no_sync()
 
-    def _not_a_number(self, losses: dict[str, float]) -> FasaError:
+    def _non_finite(self, losses: dict[str, float]) -> FasaError:
         """Describe the batch, as a list and as a picture, before the run stops."""
         where = self.folder.out / f"{BAD_BATCH}.json"
         if self.processes.is_first:
@@ -264,7 +247,7 @@ class Trainer:
         assert self.sources.validation is not None
         self.processes.copy_from_first(self.averaged)
         mine = self.sources.validation.share(self.processes.rank, self.processes.count)
-        evaluation = evaluate(Predictor(self.averaged, str(self.device)), mine)
+        evaluation = evaluate(ModelLocalizer(Predictor(self.averaged, str(self.device))), mine)
         images: list[ImageScores] = []
         skipped = 0
         for scored, left in self.processes.gather((evaluation.images, len(evaluation.skipped))):
@@ -289,11 +272,11 @@ class Trainer:
             "start": init,
             "data": [
                 {"role": fact.role, "images": fact.images, "sha256": fact.sha256}
-                for fact in self.sources.facts
+                for fact in self.sources.stats
             ],
             "autoencoder": autoencoder.sha256 if autoencoder else None,
             "frozen encoder": self.model.encoder.sha256()
-            if _has_frozen_encoder(self.model)
+            if has_frozen_encoder(self.model)
             else None,
         }
         made_on = {
@@ -301,13 +284,14 @@ class Trainer:
             **environment(),
             "device": str(self.device),
             "processes": self.processes.count,
-            "names": [fact.name for fact in self.sources.facts],
+            "names": [fact.name for fact in self.sources.stats],
         }
         if self.processes.is_first:
             self.folder.open(identity, made_on)
         self.processes.gather(None)  # nobody reads before it is known to be this run
         if self.folder.has_state:
-            self._load_state()
+            tensors = self.folder.load_state()
+            self.step, self.best = restore(tensors, self.model, self.averaged, self.optimizer)
         if self.processes.is_first:
             self.folder.drop_after(self.step)
         self.processes.gather(None)
@@ -346,7 +330,7 @@ class Trainer:
         self._write_weights(out / LAST)
         card = model_card(
             self.config,
-            self.sources.facts,
+            self.sources.stats,
             (self.step, self.steps),
             sum(parameter.numel() for parameter in self.model.parameters()),
             self.start,
@@ -354,7 +338,9 @@ class Trainer:
         )
         write_atomically(out / CARD, card.encode())
         self.folder.draw()
-        self.folder.save_state(self._state())
+        place = Place(self.step, self.best)
+        state = state_tensors(place, self.model, self.averaged, self.optimizer)
+        self.folder.save_state(state)
 
     def _write_weights(self, path: Path) -> None:
         after = self.config.postprocess
@@ -366,85 +352,67 @@ class Trainer:
             "training": self.config.training.model_dump(mode="json"),
             "sources": [
                 {"role": fact.role, "name": fact.name, "images": fact.images, "sha256": fact.sha256}
-                for fact in self.sources.facts
+                for fact in self.sources.stats
             ],
             "steps": self.step,
             "samples": self.step * self.config.training.batch,
         }
 
-    def _state(self) -> dict[str, Tensor]:
-        tensors = {
-            "step": torch.tensor(self.step),
-            "best": torch.tensor(self.best, dtype=torch.float64),
-        }
-        tensors |= {f"model.{name}": value for name, value in self._own_state(self.model).items()}
-        averaged = self._own_state(self.averaged)
-        tensors |= {f"averaged.{name}": value for name, value in averaged.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
-    def _load_state(self) -> None:
-        tensors = self.folder.load_state()
-        self.step = int(tensors.pop("step"))
-        self.best = float(tensors.pop("best"))
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        for part, module in (("model", self.model), ("averaged", self.averaged)):
-            module.load_state_dict({**module.state_dict(), **parts[part]})
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimizer"].items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-    def _own_state(self, module: nn.Module) -> dict[str, Tensor]:
-        """Without a frozen encoder, which is the same in every run that starts like this one."""
-        state = module.state_dict()
-        if not _has_frozen_encoder(self.model):
-            return state
-        return {name: value for name, value in state.items() if not name.startswith("encoder.")}
+def _check_batch(config: FasaConfig, processes: Processes) -> None:
+    """
+    Raises:
+        ConfigError: the batch cannot be divided among processes and their parts.
+    """
+    batch, accumulate = config.training.batch, config.training.accumulate
+    parts = processes.count * accumulate
+    if batch % parts:
+        raise ConfigError(
+            f"training.batch: {batch} cannot be divided into {parts} equal parts "
+            f"({processes.count} processes x training.accumulate {accumulate})"
+        )
 
 
-class _Throughput:
-    """Samples per second, and the share of the time that was spent waiting for data."""
+def _starting_model(
+    config: FasaConfig,
+    start: Checkpoint | None,
+    encoder_weights: str | None,
+    side_weights: str | None,
+) -> Fasa:
+    """The model of a checkpoint, or a new one on named backbones.
 
-    def __init__(self, batch: int) -> None:
-        self._batch = batch
-        self._steps: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # seconds: waited, worked
-        self._since = self._waited = 0.0
+    Raises:
+        CheckpointError: the weights cannot be used.
+        ConfigError: checkpointing does not fit the side backbone.
+    """
+    if start is not None:
+        model = build_model(start, encoder_weights)
+    else:
+        model = Fasa(config.model, encoder_weights, side_weights)
+    if config.training.checkpointing:
+        if not isinstance(model.side, ConvNextSide):
+            raise ConfigError(
+                "training.checkpointing: only for a side backbone of kind convnext; batch norm "
+                "would count every batch twice"
+            )
+        model.side.recompute_blocks()
+    return model
 
-    def start(self) -> None:
-        self._since = time.perf_counter()
 
-    def data_came(self) -> None:
-        now = time.perf_counter()
-        self._waited, self._since = now - self._since, now
-
-    def step_ended(self) -> None:
-        self._steps.append((self._waited, time.perf_counter() - self._since))
-
-    @property
-    def samples_per_second(self) -> float:
-        return self._batch * len(self._steps) / max(1e-9, sum(map(sum, self._steps)))
-
-    @property
-    def data_wait_share(self) -> float:
-        waited = sum(waited for waited, _ in self._steps)
-        return waited / max(1e-9, sum(map(sum, self._steps)))
+def _start_text(
+    init: Path | None, start: Checkpoint | None, encoder_weights: str | None, side: str | None
+) -> str:
+    """What the run started from, for its records."""
+    if start is not None:
+        return f"{init} (sha256 {start.sha256})"
+    backbones = ", ".join(name for name in (encoder_weights, side) if name)
+    return f"pretrained backbones ({backbones})" if backbones else "random weights"
 
 
 def _copy_to_average(model: Fasa) -> Fasa:
     """A copy for averaged weights; a frozen encoder is shared, since it never changes."""
-    shared = {id(model.encoder): model.encoder} if _has_frozen_encoder(model) else {}
+    shared = {id(model.encoder): model.encoder} if has_frozen_encoder(model) else {}
     return copy.deepcopy(model, shared).eval()
-
-
-def _has_frozen_encoder(model: Fasa) -> bool:
-    return model.config.includes("psa") and model.config.encoder.frozen
 
 
 def _open_board(out: Path, step: int) -> Any:

@@ -28,8 +28,8 @@ def fasa(*arguments: str) -> Result:
 def test_doctor_finds_nothing_wrong(tiny_weights: Path) -> None:
     result = fasa("doctor", "--weights", str(tiny_weights), "--device", "cpu", "--json")
     assert result.exit_code == 0, result.stdout
-    symptoms = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {one["check"] for one in symptoms} == {
+    results = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {one["check"] for one in results} == {
         "version",
         "libraries",
         "devices",
@@ -38,10 +38,10 @@ def test_doctor_finds_nothing_wrong(tiny_weights: Path) -> None:
         "folders",
         "scan",
     }
-    codecs = [one["text"] for one in symptoms if one["check"] == "codecs"]
+    codecs = [one["text"] for one in results if one["check"] == "codecs"]
     assert codecs[:-1] == ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"]
     assert codecs[-1].startswith("HEIC (")
-    assert symptoms[-1]["text"].startswith("a test picture was scanned and verified with tiny")
+    assert results[-1]["text"].startswith("a test picture was scanned and verified with tiny")
 
 
 @pytest.mark.skipif(not PROJECT.is_file(), reason="needs the checkout")

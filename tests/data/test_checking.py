@@ -1,4 +1,4 @@
-"""What a look through a data set finds."""
+"""What the check of a data set finds."""
 
 from pathlib import Path
 
@@ -57,11 +57,11 @@ def test_what_is_wrong_is_named(root: Path) -> None:
         "masks that mark nothing",
         "size mismatch",
         "unreadable",
-        "pictures met twice",
+        "duplicate pictures",
     ]
     assert kinds["images without a mask"].endswith("images/lonely.png")
     assert kinds["size mismatch"].count(" x ") == 2
-    assert kinds["pictures met twice"] == "authentic/c.png is authentic/again.bmp"
+    assert kinds["duplicate pictures"] == "authentic/c.png is authentic/again.bmp"
 
 
 def test_pictures_shared_with_another_data_set(root: Path, tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_a_balanced_list_is_checked_member_by_member(root: Path) -> None:
     path.write_text('[["ManiDataset", "set"], ["ManiDataset", "set"]]')
     dataset = read_dataset(path)
     assert count(dataset) == 6
-    assert check(dataset).kinds == {"pictures met twice": 3}
+    assert check(dataset).kinds == {"duplicate pictures": 3}

@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_it_is_a_data_set_with_a_manifest(forger: Forger, tmp_path: Path) -> None:
     calls = []
-    kinds = write_forged_set(forger, tmp_path / "set", 12, 3, advance=lambda: calls.append(1))
+    kinds = write_forged_set(forger, tmp_path / "set", 12, seed=3, advance=lambda: calls.append(1))
     assert sum(kinds.values()) == len(calls) == 12
     dataset = read_dataset(tmp_path / "set")
     authentic = sum(sample.target_mask is None for sample in dataset)
@@ -54,10 +54,10 @@ def test_it_is_a_data_set_with_a_manifest(forger: Forger, tmp_path: Path) -> Non
 
 def test_the_same_seed_gives_the_same_bytes(forger: Forger, tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
-        write_forged_set(forger, tmp_path / name, 5, seed)
+        write_forged_set(forger, tmp_path / name, 5, seed=seed)
     assert files(tmp_path / "one") == files(tmp_path / "again")
     assert files(tmp_path / "one") != files(tmp_path / "other")
-    write_forged_set(forger, tmp_path / "longer", 7, 1)
+    write_forged_set(forger, tmp_path / "longer", 7, seed=1)
     longer = files(tmp_path / "longer")
     shorter = {name: data for name, data in files(tmp_path / "one").items() if name != MANIFEST}
     assert shorter.items() <= longer.items()

@@ -19,7 +19,7 @@ def panel(*names: str, values: tuple[float | None, ...] = (0.8, 0.6, 0.3)) -> Pa
 
 
 def drawn(*panels: Panel, formats: tuple[str, ...] = ("svg",)) -> dict[str, bytes]:
-    return draw_curves(panels, "set: 3 images", "pixel F1", formats)
+    return draw_curves(panels, "set: 3 images", "pixel F1", formats=formats)
 
 
 def test_png_and_svg_are_made_and_hold_titles_names_and_ticks() -> None:

@@ -115,14 +115,14 @@ def test_pictures_that_are_no_maps(tmp_path: Path) -> None:
 def test_a_file_belongs_to_the_image_whose_name_it_bears(tmp_path: Path, file: str) -> None:
     write(tmp_path / file)
     write(tmp_path / "other" / "b.png", 1 - RAMP)
-    found = SavedPredictions(tmp_path).predict(sample("images/sub/a.jpg"))
+    found = SavedPredictions(tmp_path).predict_sample(sample("images/sub/a.jpg"))
     np.testing.assert_allclose(found.probabilities, RAMP, atol=0.1)  # JPEG is lossy
     assert found.score == found.probabilities.max()
 
 
 def test_arrays_and_dotted_names(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.v2.jpg.npz", map=RAMP, score=0.3)
-    found = SavedPredictions(tmp_path).predict(sample("a.v2.jpg"))
+    found = SavedPredictions(tmp_path).predict_sample(sample("a.v2.jpg"))
     assert found.score == 0.3
 
 
@@ -132,7 +132,7 @@ def test_a_map_is_preferred_to_a_mask_and_overlays_are_none(tmp_path: Path) -> N
     write(tmp_path / "a.jpg.overlay.jpg")
     write(tmp_path / "_fasa" / "a.png")
     predictions = SavedPredictions(tmp_path)
-    assert predictions.predict(sample("a.jpg")).score == 1
+    assert predictions.predict_sample(sample("a.jpg")).score == 1
     assert predictions.unused == 0
 
 
@@ -146,16 +146,16 @@ def test_two_files_for_one_name_are_an_error(tmp_path: Path) -> None:
 def test_one_file_for_two_images_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     predictions = SavedPredictions(tmp_path)
-    predictions.predict(sample("images/a.jpg"))
-    predictions.predict(sample("images/a.jpg"))  # the same image may be asked for again
+    predictions.predict_sample(sample("images/a.jpg"))
+    predictions.predict_sample(sample("images/a.jpg"))  # the same image may be asked for again
     with pytest.raises(DatasetError, match=r"both images/a.jpg and authentic/a.jpg"):
-        predictions.predict(sample("authentic/a.jpg"))
+        predictions.predict_sample(sample("authentic/a.jpg"))
 
 
 def test_a_missing_prediction_names_the_image(tmp_path: Path) -> None:
     write(tmp_path / "other" / "a.png")
     with pytest.raises(ImageError, match=r"no prediction for images/a.jpg; expected, say, a.png"):
-        SavedPredictions(tmp_path).predict(sample("images/a.jpg"))
+        SavedPredictions(tmp_path).predict_sample(sample("images/a.jpg"))
 
 
 def test_folders_without_predictions(tmp_path: Path) -> None:
@@ -173,27 +173,27 @@ def test_a_map_has_the_images_or_the_protocols_size(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     write(tmp_path / "b.png", np.ones((8, 8)))
     predictions = SavedPredictions(tmp_path)
-    assert predictions.predict(sample("a.jpg"), (8, 8)).probabilities.shape == (8, 8)
-    assert predictions.predict(sample("b.jpg"), (8, 8)).probabilities.shape == (8, 8)
+    assert predictions.predict_sample(sample("a.jpg"), (8, 8)).probabilities.shape == (8, 8)
+    assert predictions.predict_sample(sample("b.jpg"), (8, 8)).probabilities.shape == (8, 8)
     with pytest.raises(ImageError, match="is 8 x 8 pixels but its image 4 x 3; resize"):
-        predictions.predict(sample("b.jpg"))
+        predictions.predict_sample(sample("b.jpg"))
     message = "is 8 x 8 pixels but its image 4 x 3 and the protocol 9 x 9"
     with pytest.raises(ImageError, match=re.escape(message)):
-        predictions.predict(sample("b.jpg"), (9, 9))
+        predictions.predict_sample(sample("b.jpg"), (9, 9))
 
 
 def test_notes_tell_masks_unused_files_and_forgotten_scales(tmp_path: Path) -> None:
     write(tmp_path / "a.png", RAMP > 0.5)
     write(tmp_path / "b.png")
     predictions = SavedPredictions(tmp_path)
-    predictions.predict(sample("a.jpg"))
+    predictions.predict_sample(sample("a.jpg"))
     assert any("all predictions are masks" in note for note in predictions.notes)
     assert any("1 of 2 predictions belong to no image" in note for note in predictions.notes)
-    predictions.predict(sample("b.jpg"))
+    predictions.predict_sample(sample("b.jpg"))
     assert predictions.notes == ()
     write(tmp_path / "dark" / "c.png", (RAMP > 0.5) / 255)
     dark = SavedPredictions(tmp_path / "dark")
-    dark.predict(sample("c.jpg"))
+    dark.predict_sample(sample("c.jpg"))
     assert dark.notes == ("no prediction is above 1 of 255; scale masks of 0 and 1 to 0 and 255",)
 
 

@@ -62,12 +62,12 @@ def test_one_set_needs_no_average_and_no_metrics_are_the_usual_ones() -> None:
 
 def test_the_papers_shape_spelling_and_order() -> None:
     runs = [run("a", "my set"), run("a", "nist-16"), run("a", "CASIA1.0"), run("a", "columbia")]
-    table = evaluation_table(runs, 3)
+    table = evaluation_table(runs, number=3)
     groups = [group for group, _ in table.groups()]
     assert groups == ["CASIAv1", "Columbia", "NIST16", "my set", "Average"]
     assert column_names(table)[:2] == ["CASIAv1 F1", "CASIAv1 AUC"]
-    assert column_names(evaluation_table(runs, 4)) == ["Average F1", "Average IoU"]
-    assert column_names(evaluation_table([run("a", "sd2.1")], 2)) == [
+    assert column_names(evaluation_table(runs, number=4)) == ["Average F1", "Average IoU"]
+    assert column_names(evaluation_table([run("a", "sd2.1")], number=2)) == [
         "SD2.1 image F1",
         "SD2.1 image Acc",
         "Average image F1",
@@ -78,7 +78,7 @@ def test_the_papers_shape_spelling_and_order() -> None:
 def test_published_figures_stand_in_a_block_of_their_own() -> None:
     sets = ("CASIAv1", "Columbia", "Coverage", "NIST16")
     runs = [run("mine", name, 0.99, pixel_auc=0.99) for name in (*sets, "other")]
-    table = evaluation_table([*runs, run("part", "Columbia")], 3, with_published=True)
+    table = evaluation_table([*runs, run("part", "Columbia")], number=3, with_published=True)
     own, theirs = table.blocks
     assert (own.source, theirs.source) == ("measured", "published")
     assert theirs.title.startswith("published (arXiv:2604.12341, Table 3)")
@@ -98,7 +98,9 @@ def test_published_figures_stand_in_a_block_of_their_own() -> None:
 
 
 def test_another_protocol_than_the_papers_is_said_to_be_another() -> None:
-    table = evaluation_table([run("a", "columbia", protocol="native")], 3, with_published=True)
+    table = evaluation_table(
+        [run("a", "columbia", protocol="native")], number=3, with_published=True
+    )
     assert any("protocol benco" in note and "cannot be compared" in note for note in table.notes)
 
 
@@ -125,7 +127,7 @@ def test_degraded_images_make_a_row_of_their_own() -> None:
 
 
 def test_the_published_figures_alone() -> None:
-    table = evaluation_table([], 1, with_published=True)
+    table = evaluation_table([], number=1, with_published=True)
     assert [block.source for block in table.blocks] == ["published"]
     assert len(table.columns) == 12
 
@@ -140,4 +142,4 @@ def test_what_cannot_be_one_table() -> None:
     with pytest.raises(ConfigError, match="with --table 1 to 4"):
         evaluation_table([run("a", "x")], with_published=True)
     with pytest.raises(ConfigError, match="tables 1 to 4"):
-        evaluation_table([run("a", "x")], 5)
+        evaluation_table([run("a", "x")], number=5)

@@ -1,8 +1,9 @@
 """evaluate() against predictors that know, that guess, and that fail."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 
 from fasa_cli.data.datasets import Sample, SampleError
 from fasa_cli.errors import ImageError
+from fasa_cli.evaluation import scoring
+from fasa_cli.evaluation.localizers import ModelLocalizer
 from fasa_cli.evaluation.metrics import pixel_f1
 from fasa_cli.evaluation.predictions import SavedPredictions
-from fasa_cli.evaluation.scoring import degraded, evaluate
+from fasa_cli.evaluation.scoring import Evaluation, degraded
 from fasa_cli.results import Prediction
 
 
@@ -27,6 +30,17 @@ class FakePredictor:
         self.shapes.append(image.shape)
         probabilities = self.answer(image)
         return Prediction(probabilities, float(probabilities.max()), image.shape[1::-1])
+
+
+def evaluate(
+    method: FakePredictor | SavedPredictions,
+    samples: Iterable[Sample | SampleError],
+    protocol: str = "native",
+    **named: Any,
+) -> Evaluation:
+    """As `scoring.evaluate`, which takes no bare predictor."""
+    localizer = method if isinstance(method, SavedPredictions) else ModelLocalizer(method)  # type: ignore[arg-type]
+    return scoring.evaluate(localizer, samples, protocol=protocol, **named)
 
 
 def reads_red(image: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from fasa_cli.data.datasets import read_dataset
 from fasa_cli.errors import DatasetError, OutputError
+from fasa_cli.evaluation.localizers import ModelLocalizer
 from fasa_cli.evaluation.runs import Data
 from fasa_cli.evaluation.sweep_tables import sweep_tables, write_curves
 from fasa_cli.evaluation.sweeps import (
@@ -65,7 +66,7 @@ def data(tmp_path: Path) -> Data:
 
 
 def method(predictor: Recorder, name: str = "a") -> Method:
-    return Method(name, lambda: lambda point: predictor)
+    return Method(name, lambda: lambda point: ModelLocalizer(predictor))
 
 
 def test_points_go_from_clean_to_severe_without_repetition() -> None:
@@ -92,7 +93,7 @@ def test_images_are_degraded_at_their_own_size_and_masks_follow(data: Data, tmp_
 
 def test_a_protocol_resizes_after_degrading(data: Data, tmp_path: Path) -> None:
     recorder = Recorder()
-    sweep([method(recorder)], data, points_of({"jpeg": (10,)}), tmp_path / "out", "benco")
+    sweep([method(recorder)], data, points_of({"jpeg": (10,)}), tmp_path / "out", protocol="benco")
     for index, sample in enumerate(data.dataset):
         expected = cv2.resize(jpeg(sample.image, 10), (512, 512), interpolation=cv2.INTER_LINEAR)
         np.testing.assert_array_equal(recorder.seen[3 + index], expected)

@@ -16,7 +16,7 @@ from fasa_cli.report.overlays import (
     ENCODERS,
     STYLES,
     Job,
-    Look,
+    OverlayStyle,
     Subject,
     draw,
     photo_jobs,
@@ -61,7 +61,7 @@ def jobs(source: str, path: str) -> list[Job]:
 def test_contours_are_exact_on_rotated_photos(source: str, orientation: int) -> None:
     upright = stored_photo("photos/a.png", orientation)
     (job,) = jobs(source, "photos/a.png")
-    target = write_overlay(job, Path("out.png"), ".png", Look("contour"))
+    target = write_overlay(job, Path("out.png"), ".png", OverlayStyle("contour"))
     drawn = cv2.imread(str(target))[:, :, ::-1]
     assert drawn.shape == upright.shape
     patch = upright[:, :, 0] > 200
@@ -79,16 +79,18 @@ def test_heat_maps_and_masks_are_exact_on_rotated_photos(orientation: int) -> No
     red = upright[:, :, 0] / np.float32(255)
     (job,) = jobs("saved", "photos/a.png")
     expected = overlay(upright, red, 0.5, 0.7, "cividis")
-    look = Look("heat", 0.7, "cividis")
-    with_bar = cv2.imread(str(write_overlay(job, Path("h.png"), ".png", look)))[:, :, ::-1]
+    overlay_style = OverlayStyle("heat", 0.7, "cividis")
+    with_bar = cv2.imread(str(write_overlay(job, Path("h.png"), ".png", overlay_style)))[:, :, ::-1]
     np.testing.assert_allclose(with_bar[:height], expected, atol=1)
     assert with_bar.shape[0] > height
-    bare = write_overlay(job, Path("b.png"), ".png", replace(look, scale_bar=False))
+    bare = write_overlay(job, Path("b.png"), ".png", replace(overlay_style, scale_bar=False))
     np.testing.assert_array_equal(cv2.imread(str(bare))[:, :, ::-1], with_bar[:height])
-    pair = cv2.imread(str(write_overlay(job, Path("s.png"), ".png", replace(look, style="side"))))
+    pair = cv2.imread(
+        str(write_overlay(job, Path("s.png"), ".png", replace(overlay_style, style="side")))
+    )
     np.testing.assert_array_equal(pair[:height, :width, ::-1], upright)
     np.testing.assert_array_equal(pair[:height, -width:, ::-1], with_bar[:height])
-    mask = cv2.imread(str(write_overlay(job, Path("m.png"), ".png", Look("mask"))), -1)
+    mask = cv2.imread(str(write_overlay(job, Path("m.png"), ".png", OverlayStyle("mask"))), -1)
     np.testing.assert_array_equal(mask, np.where(red > 0.5, 255, 0))
 
 
@@ -103,7 +105,7 @@ def test_large_photos_keep_their_size_in_every_format(style: str, suffix: str) -
         Job("a.jpg", "a.jpg", lambda: subject),
         Path(f"p{suffix}"),
         suffix,
-        Look(style, scale_bar=False),
+        OverlayStyle(style, scale_bar=False),
     )
     with Image.open(made) as picture:
         assert picture.height == 1500
@@ -116,9 +118,9 @@ def test_a_scan_that_kept_masks_only() -> None:
     run = SavedRun(scan_red("photos"))
     (job,) = run_jobs(run)
     subject = job.load()
-    assert draw(subject, Look())[0] == "contour"
+    assert draw(subject, OverlayStyle())[0] == "contour"
     with pytest.raises(OutputError, match="--probabilities"):
-        draw(subject, Look("heat"))
+        draw(subject, OverlayStyle("heat"))
     (other,) = run_jobs(run, threshold=0.7)
     with pytest.raises(OutputError, match=r"only masks at 0\.5"):
         other.load()
@@ -135,7 +137,7 @@ def test_another_threshold_moves_the_contour() -> None:
 def test_names_in_a_folder() -> None:
     stored_photo("photos/sub/a.png")
     (job,) = run_jobs(SavedRun(scan_red("photos")))
-    made = write_overlay(job, Path("out"), ".webp", Look())
+    made = write_overlay(job, Path("out"), ".webp", OverlayStyle())
     assert made == Path("out/sub/a.png.contour.webp")
 
 
@@ -143,19 +145,19 @@ def test_neither_photos_nor_scans_are_overwritten() -> None:
     stored_photo("photos/a.png")
     before = Path("photos/a.png").read_bytes()
     (job,) = run_jobs(SavedRun(scan_red("photos")))
-    made = write_overlay(job, Path("photos/a.png"), ".png", Look())
+    made = write_overlay(job, Path("photos/a.png"), ".png", OverlayStyle())
     assert isinstance(made, Failure)
     assert "overwrite the photo" in made.reason
     assert Path("photos/a.png").read_bytes() == before
     with pytest.raises(OutputError, match="holds a scan"):
-        write_overlay(job, Path("masks"), ".png", Look("mask"))
+        write_overlay(job, Path("masks"), ".png", OverlayStyle("mask"))
 
 
 def test_a_photo_that_is_gone_is_a_failure_with_its_name() -> None:
     stored_photo("photos/a.png")
     (job,) = run_jobs(SavedRun(scan_red("photos")))
     Path("photos/a.png").unlink()
-    made = write_overlay(job, Path("out"), ".png", Look())
+    made = write_overlay(job, Path("out"), ".png", OverlayStyle())
     assert isinstance(made, Failure)
     assert (made.path, made.stage) == ("photos/a.png", "overlay")
     assert not Path("out").exists()

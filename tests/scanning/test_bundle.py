@@ -64,7 +64,7 @@ def found(path: str | Path, **options) -> list[tuple[str, str, str]]:
 def test_a_bundle_holds_records_and_outputs_but_no_photos() -> None:
     run = scanned(probabilities=True)
     write_html_report(run.out, Path("report.html"))
-    packed = bundle(run, Path("evidence.zip"), Path("report.html"))
+    packed = bundle(run, Path("evidence.zip"), report=Path("report.html"))
     with zipfile.ZipFile("evidence.zip") as archive:
         names = archive.namelist()
         assert archive.testzip() is None
@@ -142,12 +142,12 @@ def test_a_report_of_another_scan_is_refused() -> None:
     Path("page.html").write_text("<p>")
     for wrong in ("other.html", "page.html"):
         with pytest.raises(OutputError, match=rf"{wrong}: .*fasa report masks"):
-            bundle(run, Path("evidence.zip"), Path(wrong))
+            bundle(run, Path("evidence.zip"), report=Path(wrong))
     write_html_report(run.out, Path("own.html"))
-    assert bundle(run, Path("evidence.zip"), Path("own.html")).files
+    assert bundle(run, Path("evidence.zip"), report=Path("own.html")).files
     edit_record(run.out, score_max=0.5)
     with pytest.raises(OutputError, match="as it is now"):
-        bundle(SavedRun(run.out), Path("later.zip"), Path("own.html"))
+        bundle(SavedRun(run.out), Path("later.zip"), report=Path("own.html"))
 
 
 def test_the_report_that_was_written_last_is_known() -> None:
@@ -376,7 +376,7 @@ def test_a_signed_scan_is_checked_and_continued_with_its_key_only() -> None:
         options = ScanOptions(Path("masks"))
         found = discover(["photos"], options.out)
         signer = key and read_private_key(key)
-        scan(RedPredictor(), found, options, [], key=signer)  # type: ignore[arg-type]
+        scan(RedPredictor(), found, options, argv=[], key=signer)  # type: ignore[arg-type]
 
     def signatures() -> list[str]:
         result = verify(SavedRun(Path("masks")), key=read_public_key(public))

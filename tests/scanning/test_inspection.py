@@ -50,7 +50,7 @@ def test_without_it_nothing_is_recorded_and_asking_later_adds_it() -> None:
 def test_the_report_shows_findings_and_redacts_positions(
     redact: tuple[str, ...], shown: bool
 ) -> None:
-    write_html_report(scan_red(inspect=True), Path("report.html"), redact)
+    write_html_report(scan_red(inspect=True), Path("report.html"), redact=redact)
     text = Path("report.html").read_text(encoding="utf-8")
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])
     (photo,) = data["photos"]

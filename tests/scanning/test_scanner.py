@@ -51,7 +51,9 @@ def run(
     out = Path(options.pop("out", "masks"))
     inputs = inputs or ("photos",)
     found = discover(inputs, out)
-    return scan(predictor, found, ScanOptions(out, **options), ["fasa", "scan", *inputs], report)  # type: ignore[arg-type]
+    return scan(
+        predictor, found, ScanOptions(out, **options), argv=["fasa", "scan", *inputs], report=report
+    )  # type: ignore[arg-type]
 
 
 def lines(name: str = "results.jsonl", out: str = "masks") -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ def test_other_weights_are_found() -> None:
     ((check, path, kind),) = found(run)
     assert (check, Path(path).name, kind) == ("weights", "weights", "changed")
     Path("moved").write_bytes(b"weights")
-    assert verify(run, Path("moved")).findings == ()
+    assert verify(run, weights=Path("moved")).findings == ()
 
 
 def test_a_scan_that_names_no_weights_says_so() -> None:

@@ -96,12 +96,13 @@ def test_a_run_of_two_writes_once_and_scores_each_image_once(
 
     # The scores are those that one process gives the same weights.
     from fasa_cli.data.datasets import read_folder
+    from fasa_cli.evaluation.localizers import ModelLocalizer
     from fasa_cli.evaluation.scoring import evaluate
     from fasa_cli.predictor import Predictor
 
     path = tmp_path / "two/last.safetensors"
     predictor = Predictor.from_checkpoint(path, "cpu", postprocess=False)
-    scores = evaluate(predictor, read_folder(tmp_path / "val")).scores
+    scores = evaluate(ModelLocalizer(predictor), read_folder(tmp_path / "val")).scores
     for name in ("pixel_f1", "pixel_iou", "pixel_auc"):
         assert getattr(scores, name) == pytest.approx(lines[-1]["validation"][name], abs=1e-3)
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from fasa_cli.errors import DatasetError
-from fasa_cli.training.sources import Order, ReadSet, Sources, TrainingSamples
-from fasa_cli.training.sources import check_sets as check
+from fasa_cli.training.checks import check_sets as check
+from fasa_cli.training.samples import SampleSchedule, TrainingSamples
+from fasa_cli.training.sources import ReadSet, Sources
 from fasa_cli.training.sources import open_sources as open_all
 from tests.conftest import write_photo
 from tests.training.conftest import tiny_config, write_mask
@@ -36,7 +37,7 @@ BATCH = 4
 
 
 def test_an_epoch_has_every_sample_once_and_the_forgeries_among_them():
-    order = Order([ReadSet(Numbers(5)), ReadSet(Numbers(3))], made=4, batch=BATCH, seed=0)
+    order = SampleSchedule([ReadSet(Numbers(5)), ReadSet(Numbers(3))], made=4, batch=BATCH, seed=0)
     assert order.per_epoch == 12
     first, second = places(order, 0), places(order, 1)
     for epoch in (first, second):
@@ -44,15 +45,15 @@ def test_an_epoch_has_every_sample_once_and_the_forgeries_among_them():
         assert sorted(place for place in epoch if place[0] == 1) == [(1, i) for i in range(3)]
         assert sum(part is None for part, _ in epoch) == 4
     assert first != second
-    again = Order([ReadSet(Numbers(5)), ReadSet(Numbers(3))], made=4, batch=BATCH, seed=0)
+    again = SampleSchedule([ReadSet(Numbers(5)), ReadSet(Numbers(3))], made=4, batch=BATCH, seed=0)
     assert places(again, 1) == second  # whatever was asked before
-    other = Order([ReadSet(Numbers(5)), ReadSet(Numbers(3))], made=4, batch=BATCH, seed=1)
+    other = SampleSchedule([ReadSet(Numbers(5)), ReadSet(Numbers(3))], made=4, batch=BATCH, seed=1)
     assert places(other, 0) != first
 
 
 def test_an_equal_draw_takes_as_many_from_small_and_large_sets():
     sets = [ReadSet(Numbers(3), draws=1840), ReadSet(Numbers(5000), draws=1840)]
-    order = Order(sets, made=0, batch=BATCH, seed=0)
+    order = SampleSchedule(sets, made=0, batch=BATCH, seed=0)
     drawn = places(order, 0)
     assert len(drawn) == 2 * 1840
     small = [index for part, index in drawn if part == 0]
@@ -68,15 +69,15 @@ def test_an_equal_draw_takes_as_many_from_small_and_large_sets():
 def test_what_is_left_out_is_never_drawn():
     read = ReadSet(Numbers(6), left_out=frozenset({1, 4}))
     assert len(read) == 4
-    order = Order([read], made=0, batch=2, seed=0)
+    order = SampleSchedule([read], made=0, batch=2, seed=0)
     drawn = {order.place(number)[1] for number in range(40)}
     assert drawn == {0, 2, 3, 5}
-    draws = Order([ReadSet(Numbers(6), 100, frozenset({1, 4}))], made=0, batch=2, seed=0)
+    draws = SampleSchedule([ReadSet(Numbers(6), 100, frozenset({1, 4}))], made=0, batch=2, seed=0)
     assert {draws.place(number)[1] for number in range(100)} == {0, 2, 3, 5}
 
 
 def test_a_batch_larger_than_an_epoch_goes_round():
-    order = Order([ReadSet(Numbers(3))], made=0, batch=8, seed=0)
+    order = SampleSchedule([ReadSet(Numbers(3))], made=0, batch=8, seed=0)
     assert order.steps_per_epoch == 1
     drawn = [order.place(number)[1] for number in range(8)]
     assert sorted(np.bincount(drawn).tolist()) == [2, 3, 3]
@@ -109,7 +110,7 @@ def test_read_samples_are_augmented_and_authentic_ones_are_unmarked(write_set):
 
 def test_photos_and_sets_are_mixed(write_set, photos):
     config = tiny_config()
-    sources = open_all(config, photos, sets=[write_set("set")])
+    sources = open_all(config, photos=photos, sets=[write_set("set")])
     samples = TrainingSamples(sources, config)
     assert samples.order.per_epoch == 6 + 3
     origins = {samples.make(number).source for number in range(len(samples))}
@@ -177,13 +178,13 @@ def test_parquet_rows_are_read_once_per_epoch(tmp_path):
     parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=5)
     config = tiny_config(batch=4)
     sources = check(open_all(config, sets=[path]), tmp_path / "data.json", workers=1)
-    assert (sources.facts[0].images, sources.facts[0].manipulated) == (12, 6)
+    assert (sources.stats[0].images, sources.stats[0].manipulated) == (12, 6)
     samples = TrainingSamples(sources, config)
     epochs = [[samples.make(number).name for number in range(12 * e, 12 * e + 12)] for e in (0, 1)]
     assert all(sorted(epoch, key=int) == [str(number) for number in range(12)] for epoch in epochs)
     assert epochs[0] != epochs[1]
     few = [ReadSet(sources.sets[0].dataset, draws=30)]
-    drawn = [Order(few, made=0, batch=30, seed=0).place(number)[1] for number in range(30)]
+    drawn = [SampleSchedule(few, made=0, batch=30, seed=0).place(number)[1] for number in range(30)]
     groups = [index // 5 for index in drawn]
     assert len(set(drawn)) > 6
     assert len(set(groups)) == 3
@@ -192,7 +193,7 @@ def test_parquet_rows_are_read_once_per_epoch(tmp_path):
 def test_a_data_set_is_not_taken_for_photos(write_set):
     root = write_set("casia")
     with pytest.raises(DatasetError, match=r"layout folder.*--data"):
-        open_all(TINY, root)
+        open_all(TINY, photos=root)
 
 
 def test_a_file_that_vanished_is_an_item_that_says_so(write_set):
@@ -213,7 +214,7 @@ def test_what_was_found_is_said_and_kept(write_set, tmp_path):
     looks = []
     cache = tmp_path / "run" / "data.json"
     checked = check(sources, cache, advance=lambda: looks.append(1))
-    trained, scored = checked.facts
+    trained, scored = checked.stats
     assert (trained.role, trained.images, trained.manipulated) == ("set", 3, 2)
     assert (scored.role, scored.images, scored.manipulated) == ("validation", 3, 1)
     assert trained.sha256 != scored.sha256
@@ -221,8 +222,8 @@ def test_what_was_found_is_said_and_kept(write_set, tmp_path):
     again = check(sources, cache, advance=lambda: looks.append(1))
     assert again == checked
     assert len(looks) == 6  # nothing has changed: no second look
-    assert check(sources, cache, look=False).facts == checked.facts
-    assert check(sources, tmp_path / "other.json", look=False).facts[0].sha256 == ""
+    assert check(sources, cache, decode=False).stats == checked.stats
+    assert check(sources, tmp_path / "other.json", decode=False).stats[0].sha256 == ""
 
 
 def test_the_hash_is_of_content_not_of_files(write_set, tmp_path):
@@ -234,14 +235,14 @@ def test_the_hash_is_of_content_not_of_files(write_set, tmp_path):
         if change == "pixel":
             write_photo(root / "images" / "m0.png", 999, (48, 40))
         sources = open_all(TINY, sets=[root])
-        hashes.append(check(sources, tmp_path / "data.json").facts[0].sha256)
+        hashes.append(check(sources, tmp_path / "data.json").stats[0].sha256)
     assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_workers_find_the_same(write_set, tmp_path):
     sources = open_all(TINY, sets=[write_set("set", 9, 4)])
     alone = check(sources, tmp_path / "alone.json")
-    assert check(sources, tmp_path / "helped.json", workers=2).facts == alone.facts
+    assert check(sources, tmp_path / "helped.json", workers=2).stats == alone.stats
 
 
 @pytest.mark.parametrize(
@@ -262,8 +263,8 @@ def test_what_cannot_be_used_stops_before_training_or_is_left_out(
             check(sources, tmp_path / "data.json")
     checked = check(sources, tmp_path / "data.json", lenient=True)
     assert len(checked.sets[0]) == 2
-    assert checked.facts[0].images == 2
-    assert "m1.png" in checked.facts[0].problems[0]
+    assert checked.stats[0].images == 2
+    assert "m1.png" in checked.stats[0].problems[0]
     (left_out,) = checked.sets[0].left_out
     assert checked.sets[0].dataset.entries[left_out].image.name == "m1.png"
 
@@ -287,14 +288,16 @@ def test_only_authentic_pictures_teach_nothing(write_set, tmp_path, photos):
     root = write_set("calm", 0, 3)
     with pytest.raises(DatasetError, match="calm: nothing is manipulated"):
         check(open_all(TINY, sets=[root]), tmp_path / "data.json")
-    check(open_all(TINY, photos, sets=[root]), tmp_path / "data.json")  # photos make up for it
+    check(
+        open_all(TINY, photos=photos, sets=[root]), tmp_path / "data.json"
+    )  # photos make up for it
 
 
 def test_masks_that_mark_nothing_are_counted(write_set, tmp_path):
     root = write_set("set")
     Image.fromarray(np.zeros((40, 48), np.uint8)).save(root / "masks" / "m0.png")
-    facts = check(open_all(TINY, sets=[root]), tmp_path / "data.json").facts[0]
-    assert (facts.manipulated, facts.unmarked) == (2, 1)
+    stats = check(open_all(TINY, sets=[root]), tmp_path / "data.json").stats[0]
+    assert (stats.manipulated, stats.unmarked) == (2, 1)
 
 
 def test_scoring_on_what_is_learned_is_noticed(write_set, tmp_path):

@@ -14,7 +14,8 @@ from PIL import Image
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import VARIANTS, SideConfig, load_config
 from fasa_cli.errors import CheckpointError, ConfigError, DatasetError, FasaError, OutputError
-from fasa_cli.training.sources import Sources, check_sets, open_sources
+from fasa_cli.training.checks import check_sets
+from fasa_cli.training.sources import Sources, open_sources
 from fasa_cli.training.trainer import Trainer
 from tests.conftest import write_photo
 from tests.training.conftest import ALONE, tiny_config
@@ -66,7 +67,7 @@ def test_a_run_on_data_sets_resumes_within_an_epoch(tmp_path, write_set, photos)
     config = tiny_config({"draws_per_set": 3}, checkpoint_steps=2, batch=3)
 
     def start(out):
-        sources = open_sources(config, photos, sets=[write_set("a"), write_set("b", 1, 1)])
+        sources = open_sources(config, photos=photos, sets=[write_set("a"), write_set("b", 1, 1)])
         return Trainer(
             config, check_sets(sources, tmp_path / out / "data.json"), tmp_path / out, ALONE
         )
@@ -93,7 +94,7 @@ def test_another_configuration_or_other_data_is_refused(tmp_path, sources, write
     Trainer(tiny_config(), sources, tmp_path / "run", ALONE)
     with pytest.raises(OutputError, match="another configuration"):
         Trainer(tiny_config(learning_rate=5e-4), sources, tmp_path / "run", ALONE)
-    more = open_sources(tiny_config(), sources.pool.folder, sets=[write_set("set")])
+    more = open_sources(tiny_config(), photos=sources.pool.folder, sets=[write_set("set")])
     with pytest.raises(OutputError, match="another data"):
         Trainer(tiny_config(), more, tmp_path / "run", ALONE)
 
@@ -145,7 +146,7 @@ def test_starting_weights_bring_their_architecture(tmp_path, sources, tiny_weigh
     config = tiny_config()
     model = config.model.model_copy(update={"variant": "dct"})
     config = config.model_copy(update={"model": model})
-    trainer = Trainer(config, sources, tmp_path / "run", ALONE, tiny_weights)
+    trainer = Trainer(config, sources, tmp_path / "run", ALONE, init=tiny_weights)
     assert trainer.config.model.variant == "full"
     expected = read_checkpoint(tiny_weights).tensors
     for name, tensor in trainer.model.state_dict().items():
@@ -261,7 +262,7 @@ def test_bfloat16_works_on_a_cpu_with_losses_in_float32(tmp_path, sources):
 
 def test_validation_scores_the_averaged_weights(tmp_path, write_set, photos):
     config = tiny_config()
-    sources = open_sources(config, photos, validation=write_set("val", 1, 1))
+    sources = open_sources(config, photos=photos, validation=write_set("val", 1, 1))
     sources = check_sets(sources, tmp_path / "run" / "data.json")
     reports = []
     trainer = Trainer(config, sources, tmp_path / "run", ALONE)
@@ -273,11 +274,12 @@ def test_validation_scores_the_averaged_weights(tmp_path, write_set, photos):
     assert trainer.folder.last_scores() == validated[-1]
 
     from fasa_cli.data.datasets import read_folder
+    from fasa_cli.evaluation.localizers import ModelLocalizer
     from fasa_cli.evaluation.scoring import evaluate
     from fasa_cli.predictor import Predictor
 
     predictor = Predictor.from_checkpoint(tmp_path / "run/last.safetensors", "cpu")
-    scores = evaluate(predictor, read_folder(tmp_path / "val")).scores
+    scores = evaluate(ModelLocalizer(predictor), read_folder(tmp_path / "val")).scores
     assert scores.pixel_auc == pytest.approx(validated[-1]["pixel_auc"], abs=1e-4)
     assert (tmp_path / "run" / "best.safetensors").is_file()
 
@@ -285,14 +287,16 @@ def test_validation_scores_the_averaged_weights(tmp_path, write_set, photos):
 def test_a_run_leaves_records_that_can_be_used(tmp_path, write_set, photos):
     pytest.importorskip("tensorboard", reason="an optional extra")
     config = tiny_config(epochs=3)
-    sources = open_sources(config, photos, sets=[write_set("set")], validation=write_set("val"))
+    sources = open_sources(
+        config, photos=photos, sets=[write_set("set")], validation=write_set("val")
+    )
     out = tmp_path / "run"
     sources = check_sets(sources, out / "data.json")
     Trainer(config, sources, out, ALONE, tensorboard=True).fit(lambda progress: None)
     assert load_config(out / "config.yaml") == config
     run = json.loads((out / "run.json").read_text())
     assert run["libraries"]["torch"]
-    assert [part["sha256"] for part in run["data"]] == [fact.sha256 for fact in sources.facts]
+    assert [part["sha256"] for part in run["data"]] == [fact.sha256 for fact in sources.stats]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
     table = (out / "metrics.csv").read_text().splitlines()
     assert len(table) == 1 + len(lines) >= 4
@@ -334,23 +338,6 @@ def test_a_frozen_encoder_is_shared_and_not_in_the_state(tmp_path, sources):
     resumed = losses_of(Trainer(config, sources, tmp_path / "cut", ALONE))
     assert first[:3] + resumed == whole
     assert_equal_weights(tmp_path / "whole/last.safetensors", tmp_path / "cut/last.safetensors")
-
-
-def test_the_throughput_is_of_the_last_steps(monkeypatch):
-    from fasa_cli.training import trainer as module
-
-    clock = [0.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    throughput = module._Throughput(batch=4)
-    for waited, worked in [(100.0, 100.0)] * 5 + [(0.5, 1.5)] * module.WINDOW:
-        throughput.start()
-        clock[0] += waited
-        throughput.data_came()
-        clock[0] += worked
-        throughput.step_ended()
-        clock[0] += 1000  # validation, say
-    assert throughput.samples_per_second == pytest.approx(2.0)
-    assert throughput.data_wait_share == pytest.approx(0.25)
 
 
 def test_photos_alone_still_start_where_they_did(tmp_path, sources):

@@ -1,8 +1,8 @@
 """Large photos in overlapping tiles: bounded memory at native resolution.
 
-Ours: the paper resizes every image, which destroys the traces that a native-resolution model
-lives on. A tile alone would not give the photo's answer: parts of the model see all of the photo,
-others so far that an overlap would have to be most of the tile.
+Ours: the paper resizes every image, which destroys the high frequencies that a native-resolution
+model lives on. A tile alone would not give the photo's answer: parts of the model see all of the
+photo, others so far that an overlap would have to be most of the tile.
 
 - The semantic encoder runs once on the photo, resized as ever; each tile gets its part of the map.
 - So do the local DCT statistics, at one cell per 8 x 8 pixels, their pixels read strip by strip.
@@ -74,7 +74,7 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
 
 
 def localise_in_tiles(
-    model: Fasa, photo: np.ndarray, tile: int = TILE, overlap: int = OVERLAP
+    model: Fasa, photo: np.ndarray, *, tile: int = TILE, overlap: int = OVERLAP
 ) -> tuple[np.ndarray, int]:
     """What the model, which must work at native resolution, answers for a photo of any size.
 

@@ -79,7 +79,7 @@ function showHead() {
   if (data.status !== "complete") {
     showIf("incomplete", true);
     set("incomplete", data.remaining
-      ? `The scan was interrupted: ${counted(data.remaining, "file was", "files were")} not looked at. The same command again goes on.`
+      ? `The scan was interrupted: ${counted(data.remaining, "file was", "files were")} not analysed. The same command again resumes the scan.`
       : "The scan has not ended; this is what it had found so far.");
   }
   showFailures();
@@ -462,7 +462,7 @@ function showFile() {
 
 // --- Moving about ---------------------------------------------------------------------------
 
-// The address says what is shown. The browser tells of a change only later, so a key goes there
+// The address says what is shown. The browser reports a change only later, so a key goes there
 // at once: else a second key would still act on the photo before.
 let routed = null;
 function goTo(hash) {

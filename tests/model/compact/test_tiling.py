@@ -85,7 +85,7 @@ def test_tiles_give_the_whole_photos_answer(variant: str, size: tuple[int, int])
     expected = whole(made, pixels)
     assert np.ptp(expected) > 0.05  # something to get wrong
     for tile, overlap in ((512, 384), (320, OVERLAP)):
-        tiled, count = localise_in_tiles(made, pixels, tile, overlap)
+        tiled, count = localise_in_tiles(made, pixels, tile=tile, overlap=overlap)
         assert count >= 3
         assert (tiled.dtype, tiled.shape) == (np.float32, size)
         np.testing.assert_allclose(tiled, expected, atol=5e-4)
