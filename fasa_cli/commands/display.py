@@ -10,13 +10,13 @@ import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from fasa_cli.text import counted, printable, score_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as RichProgress
+    from tqdm import tqdm
 
     from fasa_cli.evaluation.tables import Mark, Table
     from fasa_cli.results import ScanRecord
@@ -66,26 +66,28 @@ def is_screen(stream: IO[str]) -> bool:
 
 
 class Progress:
-    """Counts on stderr: a bar in a terminal, a line every ten seconds anywhere else."""
+    """Counts on stderr: in a terminal a bar with rate and time left, elsewhere a line at times."""
 
-    def __init__(self, total: int, what: str) -> None:
-        """`what` names the things that are counted, as in "images"."""
+    def __init__(self, total: int, what: str, done: int = 0) -> None:
+        """`what` names the things that are counted, as in "images"; `done` of them were before."""
         self._total, self._what = total, what
-        self._done = 0
+        self._done = done
         self._said = time.monotonic()
-        self._bar: RichProgress | None = None
+        self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+            from tqdm import tqdm
 
-            columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
-            self._bar = Progress(
-                *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+            self._bar = tqdm(
+                total=self._total,
+                initial=self._done,
+                desc=self._what,
+                unit=f" {self._what}",
+                file=sys.stderr,
+                dynamic_ncols=True,
+                leave=False,
             )
-            self._bar.add_task(self._what, total=self._total)
-            self._bar.start()
         return self
 
     def __exit__(
@@ -94,22 +96,29 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._bar:
-            self._bar.stop()
+        if self._bar is not None:
+            self._bar.close()
 
-    def advance(self, number: int = 1) -> None:
-        """Count one more, or several."""
+    @property
+    def is_bar(self) -> bool:
+        """Whether a terminal shows every count."""
+        return self._bar is not None
+
+    def advance(self, number: int = 1, **values: str) -> None:
+        """Count one more, or several; a bar shows the `values` beside it."""
         self._done += number
-        if self._bar:
-            self._bar.advance(self._bar.task_ids[0], number)
+        if self._bar is not None:
+            if values:
+                self._bar.set_postfix(values, refresh=False)
+            self._bar.update(number)
         elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
             say(f"{self._done} of {self._total} {self._what}")
 
     def note(self, text: str) -> None:
         """Say a line without tearing the bar."""
-        if self._bar:
-            self._bar.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        if self._bar is not None:
+            self._bar.write(printable(text), file=sys.stderr)
         else:
             say(text)
 

@@ -36,7 +36,7 @@ def test_progress_is_a_bar_in_a_terminal(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "failed: [red]a\\x1b.jpg " + "long " * 60 in shown.err
-    assert "2/2" in shown.err
+    assert "1/2" in shown.err
 
 
 def test_counts_by_kind() -> None:
