@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fasa_cli.assets import shipped_weights
+from fasa_cli.calibration import calibration_for
 from fasa_cli.predictor import Predictor
 from fasa_cli.scanning.discovery import discover
 from fasa_cli.scanning.options import ScanOptions, ScanSummary
@@ -45,18 +46,25 @@ def scan(
     probabilities: bool = False,
     overwrite: bool = False,
     add: bool = False,
+    calibration: str | Path | None = None,
 ) -> ScanSummary:
     """Analyse files and folders as `fasa scan` does: masks and records go into the folder `out`.
 
     A scan that was cut off resumes; `add` keeps one of other files and adds to it. Found =
-    analysed + failed + skipped.
+    analysed + failed + skipped. `calibration` is a file of `fasa calibrate`, or "none"; by default
+    the one beside the weights.
 
     Raises:
+        CalibrationError: the calibration that is named cannot be used.
         OutputError: `out` holds another scan, is in use, or cannot be written.
     """
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     folder = Path(out)
     found = discover([str(one) for one in named], folder)
+    model = model or load_model()
+    meaning, _ = calibration_for(
+        calibration, model.weights.path, model.weights.sha256, model.postprocess
+    )
     options = ScanOptions(
         folder,
         threshold,
@@ -64,5 +72,6 @@ def scan(
         overlay=overlay,
         overwrite=overwrite,
         add=add,
+        calibration=meaning,
     )
-    return run_scan(model or load_model(), found, options, argv=["fasa_cli.scan"])
+    return run_scan(model, found, options, argv=["fasa_cli.scan"])

@@ -22,19 +22,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fasa_cli.config import PostprocessConfig
 from fasa_cli.errors import CalibrationError
 from fasa_cli.results import FALSE_ALARM_AREA
+from fasa_cli.text import BANDS
 
 CALIBRATION_SCHEMA = 1
 SUFFIX = ".calibration.json"
 
-Band = Literal["strong", "moderate", "weak", "none", "inconclusive"]
-# A band holds the photos whose false alarm rate is at most this; "none" holds all others.
-BANDS: dict[Band, float] = {"strong": 0.01, "moderate": 0.05, "weak": 0.2}
-BAND_ORDER: tuple[Band, ...] = ("strong", "moderate", "weak", "inconclusive", "none")
 
 Population = Literal["small", "large", "recompressed", "all"]
 _SMALL_PIXELS = 500_000
 _RECOMPRESSED_QUALITY = 75  # of JPEG; photos below it are their own population
-LEAST_PHOTOS = 50  # untouched ones; a smaller population is judged by all photos together
+LEAST_PHOTOS = 50  # untouched ones, for a calibration
+LEAST_FOR_RATES = 99  # of a kind, for rates of its own: fewer cannot tell that of `strong`
 
 _SMALLEST = 1e-6  # score; its logit is the lowest there is
 
@@ -66,7 +64,8 @@ def population_of(size: tuple[int, int], jpeg_quality: int | None) -> Population
 class Assessment:
     """What a photo's score means.
 
-    `population` names the photos it was compared with, `photos` how many of them are untouched.
+    `population` names the photos that its rate comes from, `photos` how many of them are untouched;
+    `log10_lr_population` those that the ratio comes from.
     `false_alarm_rate` is the share of untouched photos that score at least as high, counted so that
     it holds on average for photos of the same kind (conformal), and `false_alarm_interval` its
     95 % interval (Clopper-Pearson). `log10_lr` lies within `log10_lr_bounds`, beyond which the
@@ -79,7 +78,8 @@ class Assessment:
     false_alarm_interval: tuple[float, float]
     log10_lr: float | None
     log10_lr_bounds: tuple[float, float] | None
-    band: Band
+    log10_lr_population: Population | None
+    band: str
     inconclusive: tuple[str, ...] = ()
 
 
@@ -212,12 +212,27 @@ class Calibration(_Part):
     sources: tuple[Source, ...]
     selection: dict[str, str | float | int | None]
 
-    def reference(self, population: Population) -> tuple[Population, Reference]:
-        """The photos to compare with: those of the population, or all where these are too few."""
-        own = self.populations.get(population)
-        if own is not None and len(own.authentic.scores) >= LEAST_PHOTOS:
-            return population, own
+    def reference_for(
+        self, size: tuple[int, int], jpeg_quality: int | None
+    ) -> tuple[Population, Reference]:
+        """The photos that tell the rate of one of this (width, height) and JPEG quality: those of
+        its kind, or all where these are too few."""
+        kind = population_of(size, jpeg_quality)
+        own = self.populations.get(kind)
+        if own is not None and len(own.authentic.scores) >= LEAST_FOR_RATES:
+            return kind, own
         return "all", self.populations["all"]
+
+    def ratio_for(
+        self, size: tuple[int, int], jpeg_quality: int | None
+    ) -> tuple[Population, Ratio] | None:
+        """The same for the likelihood ratio, which needs fewer; None without manipulated photos."""
+        kinds: tuple[Population, ...] = (population_of(size, jpeg_quality), "all")
+        for kind in kinds:
+            reference = self.populations.get(kind)
+            if reference is not None and reference.ratio is not None:
+                return kind, reference.ratio
+        return None
 
     def assess(
         self, score: float, size: tuple[int, int], jpeg_quality: int | None, unjudgeable: float = 0
@@ -227,9 +242,9 @@ class Calibration(_Part):
         `unjudgeable` is the share of the photo where nothing can be told.
         """
         logit = as_logit(score)
-        population, reference = self.reference(population_of(size, jpeg_quality))
+        population, reference = self.reference_for(size, jpeg_quality)
         rate = reference.authentic.rate(logit)
-        ratio = reference.ratio
+        kind, ratio = self.ratio_for(size, jpeg_quality) or (None, None)
         reasons = _unlike(reference, size, jpeg_quality)
         if unjudgeable > 0.5:
             reasons += (f"nothing can be told on {unjudgeable:.0%} of the photo",)
@@ -240,6 +255,7 @@ class Calibration(_Part):
             false_alarm_interval=reference.authentic.interval(logit),
             log10_lr=None if ratio is None else round(ratio.log10_lr(logit), 3),
             log10_lr_bounds=None if ratio is None else ratio.bounds,
+            log10_lr_population=kind,
             band="inconclusive" if reasons else band_of(rate),
             inconclusive=reasons,
         )
@@ -254,7 +270,7 @@ class Calibration(_Part):
         return 1 / (1 + math.exp(-self.populations["all"].authentic.threshold(rate)))
 
 
-def band_of(rate: float) -> Band:
+def band_of(rate: float) -> str:
     """The band of a false alarm rate."""
     return next((band for band, most in BANDS.items() if rate <= most), "none")
 
@@ -329,6 +345,34 @@ def load_calibration(
 def calibration_path(weights: Path) -> Path:
     """Where the calibration of a weights file lies: beside it."""
     return weights.with_suffix(SUFFIX)
+
+
+def calibration_for(
+    chosen: str | Path | None,
+    weights: Path | None,
+    weights_sha256: str,
+    postprocess: PostprocessConfig,
+) -> tuple[LoadedCalibration | None, str]:
+    """The calibration that a scan uses, and why it has none ("" where it has one).
+
+    `chosen` is a file or "none"; without it, the file beside the weights is taken where there is
+    one, and left aside where it is of other weights or settings.
+
+    Raises:
+        CalibrationError: `chosen` cannot be used, or the file beside the weights is damaged.
+    """
+    if chosen == "none":
+        return None, "none is wanted"
+    if chosen is not None:
+        return load_calibration(Path(chosen), weights_sha256, postprocess), ""
+    beside = calibration_path(weights) if weights is not None else None
+    if beside is None or not beside.is_file():
+        return None, "these weights come without one; see fasa calibrate"
+    read_calibration(beside)
+    try:
+        return load_calibration(beside, weights_sha256, postprocess), ""
+    except CalibrationError as error:
+        return None, str(error)
 
 
 def read_calibration(path: Path) -> LoadedCalibration:

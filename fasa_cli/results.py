@@ -178,8 +178,8 @@ class Finding:
     """One thing measured in a region that speaks for or against its mark (imaging/findings.py).
 
     `kind` is one of `noise`, `colour noise`, `sharpness`, `jpeg grid`, `clipped`, `unjudgeable`,
-    `copy-move` and `pathway`; `speaks` is "for", "against" or "neither". `value` is the number that
-    `text` tells in words.
+    `copy-move`, `pathway` and `stability`; `speaks` is "for", "against" or "neither". `value` is
+    the number that `text` tells in words.
     """
 
     kind: str
@@ -194,7 +194,9 @@ class Region:
 
     `box` is (x, y, width, height) in pixels of the upright image; `mean_score` and `peak_score`
     are over the region's pixels. `rle` is its exact shape, holes included, where it was asked for.
-    `findings` say why it may be marked and what speaks against that; the largest regions have them.
+    `findings` say why it may be marked and what speaks against that; the largest regions have
+    them. `false_alarm_rate` is the share of untouched photos that hold a region at least as large
+    and of at least that mean, where the scan has a calibration for its threshold.
     """
 
     box: tuple[int, int, int, int]
@@ -203,6 +205,7 @@ class Region:
     peak_score: float
     rle: Rle | None = None
     findings: tuple[Finding, ...] = ()
+    false_alarm_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,8 @@ class ImageScores:
 
     `score` is the image-level score, `area` the share of pixels above the threshold. The pixel
     metrics are None for an authentic image, and `pixel_auc` is None also for an all-white mask.
+    `score_area` is the probability that 1 % of the pixels reach; `false_alarm_rate` and `log10_lr`
+    are what it means by the weights' calibration, where there is one.
     `pixel_f1_best` is the image's F1 at the best threshold of its set, known once the set is.
     """
 
@@ -224,6 +229,9 @@ class ImageScores:
     pixel_f1_permuted: float | None = None
     pixel_iou: float | None = None
     pixel_auc: float | None = None
+    score_area: float | None = None
+    false_alarm_rate: float | None = None
+    log10_lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +287,13 @@ class ScanRecord:
     probabilities, network, overlay) a file's path in the output folder, `outputs_sha256` its hash;
     `not_made` per kind why one is missing. `seconds` is decoding plus the image's share of its
     batch.
+
+    `score_area` is the probability that 1 % of the photo's pixels reach. What it means, where the
+    scan had a calibration (calibration.py): `false_alarm_rate` with its 95 % interval, `log10_lr`
+    with the bounds that the data support, and `band`, on photos of kind `population`, the ratio on
+    those of kind `log10_lr_population`;
+    `inconclusive` are reasons why that cannot be told. `unjudgeable` gives per reason the share of
+    the photo where noise and sharpness cannot be measured.
     """
 
     schema_version: int
@@ -311,7 +326,26 @@ class ScanRecord:
     damaged_marked: float = 0.0
     page: int | None = None
     inspection: dict[str, Any] | None = None
+    score_area: float | None = None
+    false_alarm_rate: float | None = None
+    false_alarm_interval: tuple[float, float] | None = None
+    log10_lr: float | None = None
+    log10_lr_bounds: tuple[float, float] | None = None
+    band: str | None = None
+    population: str | None = None
+    log10_lr_population: str | None = None
+    inconclusive: tuple[str, ...] = ()
+    unjudgeable: dict[str, float] = field(default_factory=dict)
     status: str = "analysed"
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Higher for photos to look at first: by false alarm rate, or by score where there is no
+        calibration, then by marked area."""
+        if self.false_alarm_rate is None:
+            score = self.score_max if self.score_area is None else self.score_area
+            return (0.0, score, self.area_fraction)
+        return (1.0, -self.false_alarm_rate, self.area_fraction)
 
     @property
     def damaged_fraction(self) -> float:

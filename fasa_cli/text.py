@@ -23,6 +23,16 @@ def score_text(score: float) -> str:
     return ">0.9999" if score > 0.99994 else f"{score:.4f}"
 
 
+# A band holds the photos whose false alarm rate is at most this; "none" holds the others, but those
+# that are "inconclusive".
+BANDS = {"strong": 0.01, "moderate": 0.05, "weak": 0.2}
+
+
+def one_in(rate: float) -> str:
+    """A share of photos in words: 0.025 -> "1 in 40", 0.8 -> "80 %"."""
+    return f"1 in {1 / rate:.0f}" if 0 < rate <= 0.5 else f"{rate:.0%}"
+
+
 def rounded_score(score: float) -> float:
     """A score with six decimals; one below 1 never becomes 1."""
     return min(round(score, 6), 0.999999) if score < 1 else score

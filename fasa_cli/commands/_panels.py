@@ -30,13 +30,24 @@ PANELS = {
         *("--out", "--probabilities", "--overlay", "--report", "--network-map"),
         *("--copy-move-map", "--masks-apart", "--json", "--dry-run", "--top", "--overwrite"),
         *("--add", "--format", "--name", "--export", "--tensorboard", "--redact"),
+        *("--case", "--examiner", "--note"),
     ),
     "Model": (
         *("--weights", "--encoder-weights", "--side-weights", "--init", "--device"),
         *("--precision", "--batch", "--threshold", "--copy-move", "--variant"),
     ),
     "Pictures": ("--style", "--alpha", "--colormap", "--scale"),
-    "Scores": ("--protocol", "--table", "--published", "--metrics", "--metric", "--intervals"),
+    "Scores": (
+        *(
+            "--calibration",
+            "--max-false-alarms",
+            "--stability",
+            "--protocol",
+            "--table",
+            "--published",
+        ),
+        *("--metrics", "--metric", "--intervals"),
+    ),
     "Training": ("--recipe", "--config", "--set", "--epochs", "--lr"),
     "Evidence": (
         *("--deterministic", "--sign", "--key", "--rerun", "--tolerance", "--originals"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, NoReturn
 
-from fasa_cli.text import counted, printable, score_text
+from fasa_cli.text import counted, one_in, printable, score_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,7 @@ _WIDE = 100  # columns of a screen that has room for bars
 _FOUND = 16  # characters: "2 copy-move pairs," less a word
 _NOTABLE = 1e-4  # of a photo's pixels, marks of which hysteresis took away
 _SHOWN_REGIONS = 10  # of one photo
+_SPEAKS = {"for": "for the mark:", "against": "against it:", "neither": "note:"}
 _WIDTH_ELSEWHERE = 180  # columns, where there is no terminal
 
 
@@ -124,22 +125,22 @@ class Progress:
 
 
 class Ranking:
-    """The records of the `size` highest scores, the area marked deciding between equal ones."""
+    """The `size` records to look at first: by false alarm rate, else by score, then by area."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._seen = 0
-        self._heap: list[tuple[float, float, int, ScanRecord]] = []
+        self._heap: list[tuple[tuple[float, ...], int, ScanRecord]] = []
 
     def add(self, record: ScanRecord) -> None:
         self._seen += 1
-        heapq.heappush(self._heap, (record.score_max, record.area_fraction, -self._seen, record))
+        heapq.heappush(self._heap, (record.rank, -self._seen, record))
         if len(self._heap) > self._size:
             heapq.heappop(self._heap)
 
     def show(self, screen: Console | None = None) -> None:
-        """Print what was found, highest score first, on stderr or `screen`; of a single photo its
-        regions."""
+        """Print what was found, first what to look at first, on stderr or `screen`; of a single
+        photo its regions and the reasons for them. The same file twice is one row."""
         from rich.table import Table
         from rich.text import Text
 
@@ -150,23 +151,34 @@ class Ranking:
         if self._seen == 1:
             _show_photo(ranked[0], screen)
             return
-        has_bars = screen.width >= _WIDE
+        groups: dict[str, list[ScanRecord]] = {}
+        for record in ranked:
+            groups.setdefault(record.sha256, []).append(record)
+        calibrated = any(record.false_alarm_rate is not None for record in ranked)
+        has_bars = screen.width >= _WIDE and not calibrated
         table = Table()
-        for heading in ("score", "")[: 1 + has_bars]:
+        headings = ("band", "untouched") if calibrated else ("score", "")[: 1 + has_bars]
+        for heading in headings:
             table.add_column(heading, no_wrap=True)
         table.add_column("marked", justify="right", no_wrap=True)
         table.add_column("found", min_width=_FOUND, max_width=3 * _FOUND)
         table.add_column("photo", overflow="fold")
-        for record in ranked:
+        for record, *same in groups.values():
             score = [score_text(record.score_max), bar(record.score_max)][: 1 + has_bars]
+            if calibrated:
+                rate = record.false_alarm_rate
+                score = [record.band or "-", "-" if rate is None else one_in(rate)]
             found = Text(", ".join(_findings(record)))
-            table.add_row(*score, _share(record.area_fraction), found, Text(printable(record.name)))
+            name = record.name + (f" and {counted(len(same), 'copy', 'copies')}" if same else "")
+            table.add_row(*score, _share(record.area_fraction), found, Text(printable(name)))
         screen.print(table)
+        notes = []
+        if calibrated:
+            notes.append("untouched: how many untouched photos of the same kind score as high.")
         if self._seen > len(ranked):
-            rest = (
-                f"The {len(ranked)} highest scores of {self._seen} photos; all are in results.csv."
-            )
-            screen.print(Text(rest), soft_wrap=not is_screen(screen.file))
+            notes.append(f"The first {len(ranked)} of {self._seen} photos; all are in results.csv.")
+        for note in notes:
+            screen.print(Text(note), soft_wrap=not is_screen(screen.file))
 
 
 def _share(share: float) -> str:
@@ -194,10 +206,21 @@ def _show_photo(record: ScanRecord, screen: Console) -> None:
     def line(text: str) -> None:
         screen.print(Text(printable(text)), soft_wrap=not is_screen(screen.file))
 
-    line(
-        f"{record.path}: score {score_text(record.score_max)}, "
-        f"{_share(record.area_fraction)} of its pixels marked"
+    from fasa_cli.scanning.sentences import (
+        meaning,
+        region_meaning,
+        sorted_findings,
+        unjudgeable_sentence,
     )
+
+    band = f"{record.band}, " if record.band else ""
+    line(
+        f"{record.path}: {band}{_share(record.area_fraction)} of its pixels marked, "
+        f"highest score {score_text(record.score_max)}"
+    )
+    for sentence in (*meaning(record), unjudgeable_sentence(record)):
+        if sentence:
+            line(sentence)
     if record.score_network is not None:
         parts = [f"network {score_text(record.score_network)}"]
         if record.copy_move:
@@ -217,6 +240,11 @@ def _show_photo(record: ScanRecord, screen: Console) -> None:
         screen.print(table)
     if (more := record.region_count - _SHOWN_REGIONS) > 0:
         line(f"{counted(more, 'smaller region')} not shown.")
+    for number, region in enumerate(record.regions[:_SHOWN_REGIONS], start=1):
+        if said := region_meaning(region):
+            line(f"region {number}: {said}.")
+        for speaks, finding in sorted_findings(region):
+            line(f"  {_SPEAKS[speaks]} {finding.text}")
     for pair in record.copy_move:
         (x, y, width, height), (to_x, to_y, *to_size) = pair.boxes
         line(

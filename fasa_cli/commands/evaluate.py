@@ -11,6 +11,7 @@ import typer
 from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, console, is_screen, say
 from fasa_cli.commands.options import (
+    Calibration,
     Device,
     EncoderWeights,
     Layout,
@@ -70,6 +71,7 @@ def evaluate(
     root: Root = None,
     encoder_weights: EncoderWeights = None,
     device: Device = "auto",
+    calibration: Calibration = None,
     json: Annotated[bool, typer.Option("--json", help="The scores on stdout as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what RUN holds.")] = False,
 ) -> None:
@@ -89,6 +91,7 @@ def evaluate(
         raise typer.BadParameter("give --weights or --predictions, not both")
 
     from fasa_cli.assets import shipped_weights
+    from fasa_cli.calibration import calibration_for
     from fasa_cli.data.datasets import read_dataset
     from fasa_cli.evaluation.localizers import Localizer, ModelLocalizer
     from fasa_cli.evaluation.predictions import SavedPredictions
@@ -98,6 +101,7 @@ def evaluate(
     dataset = read_dataset(data, layout=layout, root=root)
     path = predictions or weights or shipped_weights()
     localizer: Localizer
+    meaning = None
     if predictions:
         localizer = SavedPredictions(predictions)
     else:
@@ -105,10 +109,16 @@ def evaluate(
         info = predictor.weights
         say(f"weights {info.preset} {info.sha256[:12]} on {predictor.device}")
         localizer = ModelLocalizer(predictor)
+        if protocol == "native":  # the size at which calibrations are made
+            meaning, why_none = calibration_for(
+                calibration, path, info.sha256, predictor.postprocess
+            )
+            if meaning is None:
+                say(f"scores have no calibration: {why_none}")
     name = name or method_name(path)
     measured = Data.of(dataset, data)
     out = out or Path("runs/evaluate", folder_name(f"{measured.name}-{name}-{protocol}"))
-    measurement = Measurement(localizer, name, measured, protocol, threshold)
+    measurement = Measurement(localizer, name, measured, protocol, threshold, calibration=meaning)
     with Progress(len(dataset), "images") as progress:
         run = measure(
             measurement, out, overwrite=overwrite, argv=sys.argv, advance=progress.advance
@@ -128,6 +138,7 @@ def as_json(run: EvaluationRun) -> dict[str, Any]:
         **asdict(run.scores),
         "intervals": dict(run.intervals),
         **{key: about[key] for key in ("name", "data", "method", "schema_version", "version")},
+        "evidence": run.evidence,
         "skipped_images": list(run.skipped),
         "notes": list(run.notes),
         "run": str(run.folder),
@@ -164,6 +175,7 @@ def _show(run: EvaluationRun) -> None:
     screen.print(Text(printable(title)), soft_wrap=not is_screen(screen.file))
     screen.print(table)
     say(INTERVALS)
+    _show_evidence(run)
     for note in run.notes:
         say(f"note: {note}")
     for reason in run.skipped[:_SHOWN]:
@@ -171,6 +183,25 @@ def _show(run: EvaluationRun) -> None:
     if len(run.skipped) > _SHOWN:
         say(f"skipped: {len(run.skipped) - _SHOWN} more, in {run.folder / 'evaluation.json'}")
     say(f"every image's result is in {run.folder}")
+
+
+def _show_evidence(run: EvaluationRun) -> None:
+    """Cllr and kept promises, in a line each; the diagrams are in the run's folder."""
+    found = run.evidence
+    if found is None:
+        return
+    low, high = found["cllr_min_interval"]
+    text = f"Cllr at best {found['cllr_min']:.3f} ({low:.3f} to {high:.3f})"
+    if found["cllr"] is not None:
+        low, high = found["cllr_interval"]
+        text = f"Cllr {found['cllr']:.3f} ({low:.3f} to {high:.3f}); {text[0].lower()}{text[1:]}"
+    say(f"{text}; equal error rate {found['equal_error_rate']:.3f}")
+    for promised, observed, low, high in found["rates"]:
+        say(
+            f"false alarm rate of {promised:.0%} promised: {observed:.1%} of "
+            f"{found['authentic']} untouched photos ({low:.1%} to {high:.1%})"
+        )
+    say(f"diagrams: {run.folder / 'evidence.png'}")
 
 
 def _compare(first: Path, second: Path, json: bool) -> None:

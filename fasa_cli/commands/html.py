@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -28,8 +29,10 @@ def check_report(out: Path, redact: str, made: Path | None = None) -> None:
         raise typer.BadParameter(f"{out} {reason}; name a file such as report.html")
 
 
-def write_report(run: Path, out: Path, redact: str) -> None:
-    """Write the HTML report of the scan in `run` and say what is in it.
+def write_report(
+    run: Path, out: Path, redact: str, about: Mapping[str, str | None] | None = None
+) -> None:
+    """Write the HTML report of the scan in `run` and say what is in it; its head holds `about`.
 
     Raises:
         ConfigError: `redact` has other words than `paths`, `gps` and `none`.
@@ -42,7 +45,8 @@ def write_report(run: Path, out: Path, redact: str) -> None:
     hidden = parse_redactions(redact)
     listed = min(SavedRun(run).count_records(), MOST_ROWS)
     with Progress(listed, "photos in the report") as progress:
-        summary = write_html_report(run, out, redact=hidden, advance=progress.advance)
+        known = {label: text for label, text in (about or {}).items() if text}
+        summary = write_html_report(run, out, redact=hidden, advance=progress.advance, about=known)
     say(
         f"report: {out}, {summary.bytes / 1e6:.1f} MB; of {summary.photos} photos "
         f"{summary.listed} listed, {summary.thumbnails} pictured, {summary.previews} in large"

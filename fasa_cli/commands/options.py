@@ -143,6 +143,25 @@ Threshold = Annotated[
         help="A pixel is marked when its probability is above this.",
     ),
 ]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE|none",
+        help="What scores mean, from fasa calibrate.",
+        show_default="the file beside the weights",
+    ),
+]
+Case = Annotated[
+    str | None, typer.Option("--case", metavar="TEXT", help="The case, for the report's head.")
+]
+Examiner = Annotated[
+    str | None,
+    typer.Option("--examiner", metavar="TEXT", help="Who examined it, for the report's head."),
+]
+Note = Annotated[
+    str | None, typer.Option("--note", metavar="TEXT", help="A note, for the report's head.")
+]
 Redact = Annotated[
     str,
     typer.Option(

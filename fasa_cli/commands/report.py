@@ -20,7 +20,7 @@ from fasa_cli.commands.display import (
     show_tables,
 )
 from fasa_cli.commands.html import check_report, write_report
-from fasa_cli.commands.options import Redact
+from fasa_cli.commands.options import Case, Examiner, Note, Redact
 from fasa_cli.errors import OutputError
 from fasa_cli.text import printable
 
@@ -78,9 +78,12 @@ def report(
     ] = None,
     top: Annotated[
         int,
-        typer.Option(metavar="N", min=0, help="Of a scan: how many images, highest score first."),
+        typer.Option(metavar="N", min=0, help="Of a scan: how many images, first what to look at."),
     ] = 10,
     redact: Redact = "paths,gps",
+    case: Case = None,
+    examiner: Examiner = None,
+    note: Note = None,
 ) -> None:
     """Show saved results: evaluations and sweeps as tables, a scan as a summary.
 
@@ -96,7 +99,8 @@ def report(
     if scans := [run for run in runs if _holds(run, "_fasa/run.json")]:
         if len(runs) > 1:
             raise typer.BadParameter(f"{scans[0]} is a scan; report on it alone")
-        _report_scan(scans[0], top, format, redact, out)
+        about = {"Case": case, "Examiner": examiner, "Note": note}
+        _report_scan(scans[0], top, format, redact, out, about)
     elif sweeps := [run for run in runs if _holds(run, "robustness.json")]:
         if len(runs) > 1 or table or published:
             raise typer.BadParameter(f"{sweeps[0]} is a sweep; report on it alone, as it is")
@@ -189,14 +193,21 @@ def _write(text: str, format: str, out: Path | None) -> None:
 # --- A scan -----------------------------------------------------------------------------------
 
 
-def _report_scan(run: Path, top: int, format: str, redact: str, out: Path | None) -> None:
+def _report_scan(
+    run: Path,
+    top: int,
+    format: str,
+    redact: str,
+    out: Path | None,
+    about: dict[str, str | None],
+) -> None:
     from fasa_cli.scanning.saved_run import SavedRun
 
     if format == "terminal":
         _show_scan(SavedRun(run), top)
     elif format == "html" and out:
         check_report(out, redact)
-        write_report(run, out, redact)
+        write_report(run, out, redact, about)
     else:
         raise typer.BadParameter("a scan is shown here, or as a page with --out FILE.html")
 

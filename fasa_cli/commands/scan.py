@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,14 +23,19 @@ from fasa_cli.commands.display import (
 )
 from fasa_cli.commands.html import check_report, write_report
 from fasa_cli.commands.options import (
+    Calibration,
+    Case,
     Device,
     EncoderWeights,
+    Examiner,
+    Note,
     Precision,
     Redact,
     Threshold,
     Weights,
 )
-from fasa_cli.text import counted, score_text
+from fasa_cli.errors import CalibrationError
+from fasa_cli.text import BANDS, counted, one_in, score_text
 
 if TYPE_CHECKING:
     from fasa_cli.predictor import Predictor
@@ -75,8 +80,23 @@ ReportFile = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Results on stdout as JSON Lines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the images and masks; do nothing.")]
 FailOn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BAND|RATE%|SCORE",
+        help="Exit with 10 if a photo reaches a band (strong, moderate, weak), a false alarm rate "
+        "(1%), or a highest score (0.9).",
+    ),
+]
+MaxFalseAlarms = Annotated[
     float | None,
-    typer.Option(metavar="SCORE", min=0.0, max=1.0, help="Exit with 10 if any score reaches this."),
+    typer.Option(
+        "--max-false-alarms",
+        metavar="RATE",
+        min=0.0,
+        max=1.0,
+        help="Choose the threshold: at most this share of untouched photos has more than 1 % of "
+        "its area marked.",
+    ),
 ]
 Deterministic = Annotated[
     bool,
@@ -144,6 +164,15 @@ PagesWanted = Annotated[
 Top = Annotated[
     int, typer.Option(metavar="N", min=0, help="Show the N photos with the highest scores.")
 ]
+Stability = Annotated[
+    bool,
+    typer.Option(
+        "--stability",
+        help="Look again after JPEG 90, half size and a crop, and say which regions survive; "
+        "three times the time for photos with marks.",
+    ),
+]
+_THRESHOLD = 0.5
 _NAMED = 20  # photos that reach --fail-on; results.csv has them all
 
 
@@ -155,7 +184,7 @@ def scan(
     weights: Weights = None,
     encoder_weights: EncoderWeights = None,
     device: Device = "auto",
-    threshold: Threshold = 0.5,
+    threshold: Threshold = _THRESHOLD,
     batch: Batch = None,
     probabilities: Probabilities = False,
     overlay: Overlay = False,
@@ -177,6 +206,12 @@ def scan(
     inspect: Inspect = False,
     pages: PagesWanted = Pages.first,
     top: Top = 10,
+    case: Case = None,
+    examiner: Examiner = None,
+    note: Note = None,
+    calibration: Calibration = None,
+    max_false_alarms: MaxFalseAlarms = None,
+    stability: Stability = False,
 ) -> None:
     """Find the manipulated regions of photos: one mask per photo, and a record of every result.
 
@@ -184,6 +219,9 @@ def scan(
     an error; 2 usage; 3 some inputs were not analysed, whatever --fail-on says; 4 no image found;
     10 --fail-on reached; 130 interrupted.
     """
+    goal = _goal(fail_on)
+    if max_false_alarms is not None and threshold != _THRESHOLD:
+        raise typer.BadParameter("--max-false-alarms chooses the threshold; leave out --threshold")
     found = _discover(inputs or [], files_from, null, out, pages)
     if report_file:
         check_report(report_file, redact, out)
@@ -205,6 +243,7 @@ def scan(
         raise typer.Exit(ExitCode.INCOMPLETE)
 
     from fasa_cli.assets import shipped_weights
+    from fasa_cli.calibration import calibration_for
     from fasa_cli.files import json_line
     from fasa_cli.results import Failure
     from fasa_cli.scanning import scanner
@@ -262,13 +301,26 @@ def scan(
     # With --deterministic one at a time: answers may depend on their neighbours in the last bit.
     usual = 8 if str(predictor.device).startswith("cuda") else 1
     options = replace(options, batch=1 if deterministic else batch or usual)
+    meaning, why_none = calibration_for(
+        calibration, path, predictor.weights.sha256, predictor.postprocess
+    )
+    options = replace(options, calibration=meaning, stability=stability)
+    if meaning is None and (max_false_alarms is not None or goal.needs_calibration):
+        raise CalibrationError(f"rates and bands need a calibration: {why_none}")
+    if meaning is not None and max_false_alarms is not None:
+        threshold = round(meaning.calibration.threshold_of(max_false_alarms), 6)
+        options = replace(options, threshold=threshold)
     preset, sha256 = predictor.weights.preset, predictor.weights.sha256
     say(
         f"{counted(len(found.sources), 'image')}{' on record' if deferred else ''}; "
         f"weights {preset} {sha256[:12]} on {predictor.device}"
     )
+    if meaning is None:
+        say(f"scores have no calibration: {why_none}")
+    if max_false_alarms is not None:
+        say(f"threshold {threshold:g}, which {max_false_alarms:.2%} of untouched photos pass")
     ranking = Ranking(top)
-    reached = _Reached(fail_on)
+    reached = _Reached(goal)
 
     def report(outcome: Outcome) -> None:
         progress.advance()
@@ -292,30 +344,73 @@ def scan(
     if summary.status == "interrupted":
         raise KeyboardInterrupt
     if report_file:
-        write_report(out, report_file, redact)
+        write_report(out, report_file, redact, {"Case": case, "Examiner": examiner, "Note": note})
     raise typer.Exit(_exit_code(summary, reached.count))
 
 
-class _Reached:
-    """The photos whose scores reach the one of --fail-on."""
+@dataclass(frozen=True)
+class _Goal:
+    """What --fail-on asks for: at most a false alarm `rate`, or at least a `score`; or nothing."""
 
-    def __init__(self, score: float | None) -> None:
-        self._score = score
+    text: str = ""
+    rate: float | None = None
+    score: float | None = None
+
+    @property
+    def needs_calibration(self) -> bool:
+        return self.rate is not None
+
+    def is_reached(self, record: ScanRecord) -> bool:
+        if self.rate is not None:
+            return record.false_alarm_rate is not None and record.false_alarm_rate <= self.rate
+        return self.score is not None and record.score_max >= self.score
+
+
+def _goal(text: str | None) -> _Goal:
+    """Read `moderate`, `1%` or `0.9`."""
+    if text is None:
+        return _Goal()
+    word = text.strip().lower()
+    if word in BANDS:
+        return _Goal(f"band {word}", rate=BANDS[word])
+    number = word.removesuffix("%").strip()
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= (100 if number != word else 1):
+        raise typer.BadParameter(
+            f"--fail-on {text}: write a band ({', '.join(BANDS)}), a false alarm rate such as 1%, "
+            "or a score from 0 to 1"
+        )
+    if number != word:
+        return _Goal(f"false alarm rate of {value:g} %", rate=value / 100)
+    return _Goal(f"score of {value:g}", score=value)
+
+
+class _Reached:
+    """The photos that reach what --fail-on asks for."""
+
+    def __init__(self, goal: _Goal) -> None:
+        self._goal = goal
         self._first: list[str] = []
         self.count = 0
 
     def add(self, record: ScanRecord) -> None:
-        if self._score is None or record.score_max < self._score:
+        if not self._goal.is_reached(record):
             return
         self.count += 1
         if self.count <= _NAMED:
-            self._first.append(f"{record.path} ({score_text(record.score_max)})")
+            said = score_text(record.score_max)
+            if self._goal.needs_calibration and record.false_alarm_rate is not None:
+                said = f"{one_in(record.false_alarm_rate)} untouched photos"
+            self._first.append(f"{record.path} ({said})")
 
     def show(self) -> None:
         for text in self._first:
-            say(f"score of {self._score:g} reached: {text}")
+            say(f"{self._goal.text} reached: {text}")
         if self.count > _NAMED:
-            say(f"score of {self._score:g} reached: {self.count - _NAMED} more, in results.csv")
+            say(f"{self._goal.text} reached: {self.count - _NAMED} more, in results.csv")
 
 
 def _discover(

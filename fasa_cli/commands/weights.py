@@ -28,15 +28,20 @@ def show(
 ) -> None:
     """Show what a weights file is; of the shipped one, also its model card."""
     from fasa_cli.assets import shipped_model_card, shipped_weights
+    from fasa_cli.calibration import calibration_for
     from fasa_cli.checkpoint import read_checkpoint
     from fasa_cli.files import json_line
 
     path = weights or shipped_weights()
     checkpoint = read_checkpoint(path)
+    beside, why_none = calibration_for(None, path, checkpoint.sha256, checkpoint.postprocess)
+    summary = {**checkpoint.summary(), "calibration": beside and beside.about()}
     if json:
-        typer.echo(json_line(checkpoint.summary()), nl=False)
+        typer.echo(json_line(summary), nl=False)
         return
-    for name, value in checkpoint.summary().items():
+    if beside is None:
+        summary["calibration"] = f"none: {why_none}"
+    for name, value in summary.items():
         typer.echo(f"{name}: {value}")
     if weights is None:
         typer.echo("\n" + shipped_model_card().read_text(encoding="utf-8"), nl=False)

@@ -23,7 +23,7 @@ class Sample:
 
     `image` is H x W x 3 uint8 RGB; `target_mask` is H x W bool, True where manipulated, or None
     for an authentic image. `source` names the data set, `name` the image's path inside it.
-    `notes` say what was put right in reading.
+    `notes` say what was put right in reading. `file` is the image's, where it has one of its own.
     """
 
     image: np.ndarray
@@ -31,6 +31,7 @@ class Sample:
     source: str
     name: str
     notes: tuple[str, ...] = ()
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,9 @@ class FolderDataset:
         image = _read(entry.image)
         name = _name(entry.image, self.root)
         if entry.mask is None:
-            return Sample(image.pixels, None, self.name, name)
+            return Sample(image.pixels, None, self.name, name, file=entry.image)
         mask, notes = _mask_of(entry, entry.mask, image)
-        return Sample(image.pixels, mask, self.name, name, notes)
+        return Sample(image.pixels, mask, self.name, name, notes, entry.image)
 
     def __iter__(self) -> Iterator[Sample]:
         """Read the samples one by one; none is kept."""

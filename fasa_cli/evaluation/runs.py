@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fasa_cli import __version__
+from fasa_cli.calibration import LoadedCalibration
 from fasa_cli.data.datasets import Dataset, readable
 from fasa_cli.environment import environment
 from fasa_cli.errors import DatasetError, OutputError
 from fasa_cli.evaluation.bootstrap import Difference, Interval, paired_differences
+from fasa_cli.evaluation.evidence import draw_evidence, measure_evidence
 from fasa_cli.evaluation.localizers import Localizer
 from fasa_cli.evaluation.scoring import degraded, evaluate
 from fasa_cli.files import (
@@ -33,6 +35,7 @@ from fasa_cli.results import ImageScores, Scores
 from fasa_cli.text import rounded_score
 
 EVALUATION_FILE, IMAGES_FILE, TABLE_FILE = "evaluation.json", "images.jsonl", "images.csv"
+EVIDENCE_PICTURE = "evidence"  # .png and .svg
 EVALUATION_SCHEMA = 1
 POINTS = "points"  # where a sweep keeps its evaluations: points/<method>/<severity>
 
@@ -68,6 +71,7 @@ class Measurement:
     protocol: str = "native"
     threshold: float = 0.5
     degradation: Degradation = CLEAN
+    calibration: LoadedCalibration | None = None
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two evaluations to be the same, as plain JSON values."""
@@ -80,6 +84,7 @@ class Measurement:
             "protocol": self.protocol,
             "threshold": self.threshold,
             "degradation": asdict(self.degradation),
+            "calibration": self.calibration and self.calibration.sha256,
         }
 
 
@@ -111,6 +116,11 @@ class EvaluationRun:
     def skipped(self) -> tuple[str, ...]:
         """Which images were left out, and why."""
         return tuple(self.about["skipped"])
+
+    @property
+    def evidence(self) -> Mapping[str, Any] | None:
+        """The fields of `evidence.Evidence`; None where there were too few photos of a class."""
+        return self.about.get("evidence")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -178,6 +188,7 @@ def measure(
     if not overwrite:
         _refuse_other(folder, identity)
     started = utc_now()
+    loaded = measurement.calibration
     samples = readable(measurement.data.dataset)
     if not measurement.degradation.is_clean:
         samples = degraded(samples, measurement.degradation)
@@ -187,17 +198,20 @@ def measure(
         protocol=measurement.protocol,
         threshold=measurement.threshold,
         advance=advance,
+        calibration=None if loaded is None else loaded.calibration,
     )
     if not evaluation.images:
         why = evaluation.skipped[0] if evaluation.skipped else "the data set is empty"
         raise DatasetError(f"{measurement.data.path}: no image could be scored; the first: {why}")
     source = measurement.localizer.source
+    evidence = measure_evidence(evaluation.images)
     about = {
         "tool": "fasa",
         "kind": "evaluation",
         **identity,
         "scores": asdict(evaluation.scores),
         "intervals": evaluation.intervals,
+        "evidence": evidence and asdict(evidence),
         "skipped": evaluation.skipped,
         "notes": evaluation.notes,
         "paths": {"data": str(measurement.data.path), "method": source and str(source)},
@@ -212,6 +226,10 @@ def measure(
         (folder / EVALUATION_FILE).unlink(missing_ok=True)  # never beside results of another run
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+    title = f"{measurement.name} on {measurement.data.name}"
+    pictures = draw_evidence(evaluation.images, title) if evidence else {}
+    for kind, data in pictures.items():
+        write_atomically(folder / f"{EVIDENCE_PICTURE}.{kind}", data)
     rows = [asdict(image) for image in evaluation.images]
     write_lines(folder / IMAGES_FILE, map(json_line, rows))
     short = ({**row, "score": rounded_score(row["score"])} for row in rows)

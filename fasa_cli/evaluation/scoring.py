@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fasa_cli.calibration import Assessment, Calibration, area_score
 from fasa_cli.data.datasets import Sample, SampleError
 from fasa_cli.errors import ImageError
 from fasa_cli.evaluation.bootstrap import Interval
 from fasa_cli.evaluation.localizers import Localizer
 from fasa_cli.evaluation.set_metrics import SetMetrics
 from fasa_cli.imaging.degradations import resize_mask
+from fasa_cli.imaging.metadata import read_metadata
 from fasa_cli.results import ImageScores, Prediction, Scores
 
 
@@ -50,12 +52,14 @@ def evaluate(
     protocol: str = "native",
     threshold: float = 0.5,
     advance: Callable[[], None] = lambda: None,
+    calibration: Calibration | None = None,
 ) -> Evaluation:
     """Predict every sample and score it; samples are read one by one and not kept.
 
     A pixel is marked above `threshold`. `native` scores each image at its own size; `benco` and
     `opensdi` first resize image and mask to 512 x 512. An image that cannot be read, or that the
     localizer refuses (ImageError), is skipped, counted and named. `advance` is called after each.
+    With `calibration` each image gets what its score means.
 
     Raises:
         DatasetError: from reading the samples, or predictions that fit several images.
@@ -77,7 +81,7 @@ def evaluate(
             metrics.skip()
             skipped.append(_named(error, sample))
         else:
-            _add(metrics, sample, prediction)
+            _add(metrics, sample, prediction, calibration)
             notes += sample.notes
         advance()
     notes += localizer.notes
@@ -106,7 +110,9 @@ def degraded(
         yield replace(sample, image=image, target_mask=mask)
 
 
-def _add(metrics: SetMetrics, sample: Sample, prediction: Prediction) -> None:
+def _add(
+    metrics: SetMetrics, sample: Sample, prediction: Prediction, calibration: Calibration | None
+) -> None:
     own = sample.image.shape[1::-1]
     width, height = size = metrics.protocol.size or own
     # An authentic image gets an all-black mask, so that the prediction's size is checked too.
@@ -114,9 +120,18 @@ def _add(metrics: SetMetrics, sample: Sample, prediction: Prediction) -> None:
     if sample.target_mask is not None:
         target = _mask_at(sample.target_mask, size)
     try:
-        metrics.add(prediction.probabilities, target, sample.name, prediction.score)
+        meaning = None if calibration is None else _meaning(calibration, sample, prediction)
+        metrics.add(prediction.probabilities, target, sample.name, prediction.score, meaning)
     except ValueError as error:
         raise ValueError(f"{sample.name}: {error}") from error
+
+
+def _meaning(calibration: Calibration, sample: Sample, prediction: Prediction) -> Assessment:
+    quality = None
+    if sample.file is not None:
+        quality = read_metadata(sample.file.read_bytes()).jpeg_quality
+    height, width = sample.image.shape[:2]
+    return calibration.assess(area_score(prediction.probabilities), (width, height), quality)
 
 
 def _mask_at(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fasa_cli.calibration import Assessment, area_score
 from fasa_cli.evaluation.bootstrap import Interval, _metric_of, bootstrap_interval, image_intervals
 from fasa_cli.evaluation.metrics import (
     FALSE_ALARM_METRICS,
@@ -66,11 +67,12 @@ class SetMetrics:
         target: np.ndarray | None,
         name: str = "",
         score: float | None = None,
+        meaning: Assessment | None = None,
     ) -> ImageScores:
         """Score one image; a target that is None or all black means authentic.
 
         `probabilities` is H x W in [0, 1], `target` H x W bool. The image's score is the highest
-        probability (Eq. 9) unless `score` is given.
+        probability (Eq. 9) unless `score` is given. `meaning` is what a calibration says of it.
 
         Raises:
             ValueError: sizes differ, a value is NaN or outside [0, 1], or the target is not bool.
@@ -84,6 +86,9 @@ class SetMetrics:
             manipulated=manipulated,
             score=float(probabilities.max() if score is None else score),
             area=float((probabilities > self.threshold).mean()),
+            score_area=area_score(probabilities),
+            false_alarm_rate=None if meaning is None else meaning.false_alarm_rate,
+            log10_lr=None if meaning is None else meaning.log10_lr,
         )
         counts_pixels = manipulated and (self.protocol.full_masks or not target.all())
         result = self._with_pixels(whole, probabilities, target) if counts_pixels else whole

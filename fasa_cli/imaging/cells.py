@@ -14,7 +14,7 @@ import numpy as np
 from fasa_cli.results import GRID, Frame
 
 CELL = GRID
-_STRIP = 64 * CELL  # rows that are measured together
+_STRIP_PIXELS = 1_000_000  # that are measured together
 _MARGIN = 2 * CELL
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Immerkaer, "Fast noise variance estimation", 1996: its mean strength on noise of sigma 1 is
@@ -56,8 +56,9 @@ def measure_cells(pixels: np.ndarray) -> Cells:
     rows, columns = (length // CELL for length in pixels.shape[:2])
     whole = pixels[: rows * CELL, : columns * CELL]
     maps = [np.zeros((rows, columns), np.float32) for _ in range(6)]
-    for top in range(0, rows * CELL, _STRIP):
-        start, bottom = max(0, top - _MARGIN), min(rows * CELL, top + _STRIP)
+    step = CELL * max(1, _STRIP_PIXELS // (CELL * CELL * max(1, columns)))
+    for top in range(0, rows * CELL, step):
+        start, bottom = max(0, top - _MARGIN), min(rows * CELL, top + step)
         strip = whole[start : min(rows * CELL, bottom + _MARGIN)]
         own = slice((top - start) // CELL, (bottom - start) // CELL)
         for target, values in zip(maps, _measured(strip), strict=True):

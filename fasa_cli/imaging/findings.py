@@ -7,7 +7,8 @@ a busy or smooth part of an untouched photo is no finding. Nothing here changes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,54 +30,67 @@ _GRID_LEAD = 0.05  # by which the share of coefficients near 0 exceeds that of a
 _ALONE = 0.05  # share of a region that one pathway marks by itself
 
 
+class Place(NamedTuple):
+    """A region: h x w bool, its upper left pixel at `corner` (x, y) of the photo."""
+
+    corner: tuple[int, int]
+    pixels: np.ndarray
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, columns) of its pixels in the photo."""
+        rows, columns = np.nonzero(self.pixels)
+        return rows + self.corner[1], columns + self.corner[0]
+
+
 def find_reasons(
     pixels: np.ndarray,
-    masks: Sequence[np.ndarray],
+    regions: Iterable[Place],
+    marked: np.ndarray,
     cells: Cells,
     unjudgeable: np.ndarray,
-) -> list[tuple[Finding, ...]]:
+) -> Iterator[tuple[Finding, ...]]:
     """What is measured in each region of an H x W x 3 uint8 RGB photo.
 
-    `masks` are H x W bool, one for each region. `unjudgeable` numbers REASONS for each of `cells`.
+    `marked` is H x W bool, all that is marked; it is left out of what regions are compared with.
+    `unjudgeable` numbers REASONS for each of `cells`.
     """
-    shares = [_share_of_cells(mask, cells.noise.shape) for mask in masks]
+    shape = cells.noise.shape
     # What is out of focus has a noise all the same, unless it was blurred later.
     measurable = (unjudgeable == 0) | (unjudgeable == REASONS.index("out of focus"))
-    rest = measurable & (sum(shares, np.zeros(cells.noise.shape, np.float32)) == 0)
+    rest = measurable & (_share_of_cells(Place((0, 0), marked), shape) == 0)
     grid = _grid_of(pixels)
-    found = []
-    for mask, share in zip(masks, shares, strict=True):
+    for region in regions:
+        share = _share_of_cells(region, shape)
         inside = (share >= 0.5) & measurable
         findings = [
             _departure("noise", cells.noise, cells, inside, rest),
             _departure("colour noise", cells.colour_noise, cells, inside, rest),
             _departure("sharpness", cells.fine, cells, inside, rest),
-            _grid(pixels, mask, grid),
+            _grid(pixels, region, grid),
             _clipped(cells, share),
             _unjudgeable(unjudgeable, share),
         ]
-        found.append(tuple(finding for finding in findings if finding is not None))
-    return found
+        yield tuple(finding for finding in findings if finding is not None)
 
 
 def pathways(
-    mask: np.ndarray,
+    region: Place,
     network: np.ndarray,
     copy_move: np.ndarray | None,
     pairs: Sequence[CopyMovePair],
     threshold: float,
 ) -> tuple[Finding, ...]:
-    """Which pathway marks a region (H x W bool), and where the other part of its pair lies.
+    """Which pathway marks a region, and where the other part of its pair lies.
 
     `network` is the network's map, H x W; `copy_move` that of the pairs' marks, of any size.
     """
     if copy_move is None or not pairs:
         return ()
-    rows, columns = np.nonzero(mask)
+    rows, columns = region.places
     height, width = copy_move.shape
-    by_pair = (
-        copy_move[rows * height // mask.shape[0], columns * width // mask.shape[1]] > threshold
-    )
+    own_height, own_width = network.shape
+    by_pair = copy_move[rows * height // own_height, columns * width // own_width] > threshold
     by_network = network[rows, columns] > threshold
     if by_pair.mean() < _ALONE:
         return ()
@@ -201,11 +215,11 @@ def _grid_of(pixels: np.ndarray) -> tuple[int, int] | None:
     return best // GRID, best % GRID
 
 
-def _grid(pixels: np.ndarray, mask: np.ndarray, grid: tuple[int, int] | None) -> Finding | None:
+def _grid(pixels: np.ndarray, region: Place, grid: tuple[int, int] | None) -> Finding | None:
     """Whether the JPEG blocks inside a region start elsewhere than the photo's."""
     if grid is None:
         return None
-    x, y, side = _largest_square(mask)
+    x, y, side = _largest_square(region)
     least, most = _GRID_SIDE
     if side < least:
         return None
@@ -221,15 +235,11 @@ def _grid(pixels: np.ndarray, mask: np.ndarray, grid: tuple[int, int] | None) ->
     return Finding("jpeg grid", "for", float(max(right, down)), text)
 
 
-def _largest_square(mask: np.ndarray) -> tuple[int, int, int]:
-    """(x, y, side) of the largest square within an H x W bool mask, about the place that is
-    farthest from its edge."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0, 0, 0
-    top, left = int(rows[0]), int(columns[0])
-    part = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    padded = cv2.copyMakeBorder(part.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+def _largest_square(region: Place) -> tuple[int, int, int]:
+    """(x, y, side) of the largest square within a region, about the place that is farthest from
+    its edge."""
+    left, top = region.corner
+    padded = cv2.copyMakeBorder(region.pixels.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     distance = cv2.distanceTransform(padded, cv2.DIST_C, 3)
     down, right = np.unravel_index(distance.argmax(), distance.shape)
     reach = int(distance[down, right]) - 1
@@ -262,11 +272,17 @@ def _unjudgeable(unjudgeable: np.ndarray, share: np.ndarray) -> Finding | None:
     return Finding("unjudgeable", "against", round(inside, 4), text)
 
 
-def _share_of_cells(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The share of each cell that a mask of H x W covers."""
-    rows, columns = shape
-    if not rows or not columns:
-        return np.zeros(shape, np.float32)
-    whole = mask[: rows * CELL, : columns * CELL].astype(np.float32)
-    share: np.ndarray = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+def _share_of_cells(region: Place, shape: tuple[int, ...]) -> np.ndarray:
+    """The share of each cell that a region covers."""
+    share = np.zeros(shape, np.float32)
+    x, y = region.corner
+    height, width = region.pixels.shape
+    above, before = y % CELL, x % CELL
+    rows, columns = -(-(above + height) // CELL), -(-(before + width) // CELL)
+    whole = np.zeros((rows * CELL, columns * CELL), np.uint8)
+    whole[above : above + height, before : before + width] = region.pixels
+    covered = whole.reshape(rows, CELL, columns, CELL).mean((1, 3), dtype=np.float32)
+    target = share[y // CELL :, x // CELL :]
+    rows, columns = min(rows, target.shape[0]), min(columns, target.shape[1])
+    target[:rows, :columns] = covered[:rows, :columns]
     return share

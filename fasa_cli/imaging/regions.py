@@ -68,17 +68,21 @@ def _scores(
 
 def with_shapes(regions: Iterable[Region], mask: np.ndarray) -> tuple[Region, ...]:
     """The same regions with their `rle`, from the H x W bool mask in which they were found."""
-    shaped = []
-    for region in regions:
-        x, y, width, height = region.box
-        crop = np.ascontiguousarray(mask[y : y + height, x : x + width]).view(np.uint8)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(crop, connectivity=8)
-        # What else reaches into the box cannot span it without touching the region.
-        whole = (stats[1:, :4] == (0, 0, width, height)).all(axis=1)
-        own = labels == 1 + int(whole.argmax())
-        del crop, labels
-        shaped.append(replace(region, rle=encode_rle(own, (x, y), mask.shape[:2])))
-    return tuple(shaped)
+    return tuple(
+        replace(region, rle=encode_rle(own_pixels(region, mask), region.box[:2], mask.shape[:2]))
+        for region in regions
+    )
+
+
+def own_pixels(region: Region, mask: np.ndarray) -> np.ndarray:
+    """The pixels of a region within its box, h x w bool, from the mask in which it was found."""
+    x, y, width, height = region.box
+    crop = np.ascontiguousarray(mask[y : y + height, x : x + width]).view(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(crop, connectivity=8)
+    # What else reaches into the box cannot span it without touching the region.
+    whole = (stats[1:, :4] == (0, 0, width, height)).all(axis=1)
+    own: np.ndarray = labels == 1 + int(whole.argmax())
+    return own
 
 
 def encode_rle(crop: np.ndarray, corner: tuple[int, int], size: tuple[int, ...]) -> Rle:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fasa_cli.results import Box, within
+from fasa_cli.results import GRID, Box, within
 
 # Perceptually uniform, lightness rising all the way: they read without red-green vision and in
 # greyscale. Cividis looks nearly the same to everyone.
@@ -89,6 +89,27 @@ def hatched(picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
         part[phase < line] = _DARK
         part[(phase >= line) & (phase < 2 * line)] = _WHITE
     return drawn
+
+
+def hatched_cells(picture: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Draw thin diagonal lines on an H x W x 3 uint8 picture, in place, where `cells` is not 0.
+
+    `cells` is h x w, one for each 8 x 8 pixels. The lines are darker where the picture is light.
+    """
+    if not cells.any():
+        return picture
+    height, width = picture.shape[:2]
+    apart = max(2 * GRID, max(height, width) // 64)
+    line = max(1, apart // 12)
+    for rows in _strips(picture):
+        down = np.arange(rows.start, rows.stop)[:, None]
+        across = np.arange(width)[None, :]
+        row = np.minimum(down // GRID, len(cells) - 1)
+        column = np.minimum(across // GRID, cells.shape[1] - 1)
+        drawn = ((down + across) % apart < line) & (cells[row, column] > 0)
+        part = picture[rows]
+        part[drawn] = np.where(part[drawn] > 127, part[drawn] // 2, 128 + part[drawn] // 2)
+    return picture
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from fasa_cli import __version__
+from fasa_cli.calibration import band_of
 from fasa_cli.errors import FasaError
 from fasa_cli.files import utc_now, write_atomically, write_lines
 from fasa_cli.imaging.encode import encode_webp
@@ -43,7 +44,13 @@ from fasa_cli.report.shell import embedded_json, shell
 from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord
 from fasa_cli.scanning.discovery import RUN_FOLDER
 from fasa_cli.scanning.saved_run import REPORT_FILE, SavedRun
-from fasa_cli.text import printable
+from fasa_cli.scanning.sentences import (
+    meaning,
+    region_meaning,
+    sorted_findings,
+    unjudgeable_sentence,
+)
+from fasa_cli.text import BANDS, one_in, printable
 
 _PREVIEW_SIDE, _HEAT_SIDE, _THUMBNAIL_SIDE = 1280, 640, 320  # pixels of the longer side
 _PREVIEW_QUALITY, _HEAT_QUALITY, _THUMBNAIL_QUALITY = 80, 60, 70  # of WebP
@@ -82,18 +89,20 @@ def write_html_report(
     previews: int = 100,
     max_bytes: int = 40_000_000,
     advance: Callable[[], None] = lambda: None,
+    about: Mapping[str, str] | None = None,
 ) -> ReportSummary:
     """Write the report of the scan in `run_folder` as the file `out`; the model does not run.
 
     `redact` leaves out `paths` (absolute ones, and user names in them) and `gps` (positions).
     At most `previews` photos get a large view; pictures stop before the file exceeds `max_bytes`.
-    `advance` is called once per photo that is listed.
+    `advance` is called once per photo that is listed. `about` is what its head says of the case, by
+    label ("Case", "Examiner", "Note"); what is empty is left out.
 
     Raises:
         OutputError: the folder holds no scan, or `out` cannot be written.
     """
     run = SavedRun(run_folder)
-    page = _Page(run, frozenset(redact), previews, max_bytes, advance)
+    page = _Page(run, frozenset(redact), previews, max_bytes, advance, about or {})
     write_lines(out, page.lines())
     place = json.dumps({"path": os.path.abspath(out)}) + "\n"
     write_atomically(run_folder / RUN_FOLDER / REPORT_FILE, place.encode("ascii"))
@@ -110,8 +119,11 @@ class _Page:
         previews: int,
         max_bytes: int,
         advance: Callable[[], None],
+        about: Mapping[str, str],
     ) -> None:
         self._run = run
+        self._about = [[label, printable(text)] for label, text in about.items() if text]
+        self._bands: Counter[str] = Counter()
         self._redact = redact
         self._shown = ShownText("paths" in redact, run)
         self._most_previews = previews
@@ -135,6 +147,9 @@ class _Page:
             "made": _now(),
             "version": __version__,
             "redacted": sorted(self._redact),
+            "about": self._about,
+            "calibration": self._calibration(),
+            "bands": self._band_rows(),
             "threshold": self._run.threshold,
             "status": str(self._run.description.get("status")),
             "remaining": (self._run.description.get("counts") or {}).get("remaining", 0),
@@ -179,15 +194,39 @@ class _Page:
         )
 
     def _most_suspicious(self) -> list[ScanRecord]:
-        """The records with the highest scores, of equal ones those with more area marked."""
+        """The records to look at first, in that order (`ScanRecord.rank`)."""
 
-        def counted() -> Iterator[tuple[float, float, int, ScanRecord]]:
+        def counted() -> Iterator[tuple[tuple[float, ...], int, ScanRecord]]:
             for number, record in enumerate(self._run.records()):
                 self._photo_count += 1
                 self._marked += record.region_count > 0
-                yield record.score_max, record.area_fraction, -number, record
+                if record.false_alarm_rate is not None:
+                    self._bands[band_of(record.false_alarm_rate)] += 1
+                yield record.rank, -number, record
 
-        return [ranked[-1] for ranked in heapq.nlargest(MOST_ROWS, counted(), lambda r: r[:3])]
+        return [ranked[-1] for ranked in heapq.nlargest(MOST_ROWS, counted(), lambda r: r[:2])]
+
+    def _band_rows(self) -> list[list[str | int]]:
+        """For each band: its name, how many photos reach it, and how many untouched ones would."""
+        photos = self._bands.total()
+        rows: list[list[str | int]] = []
+        reached = 0
+        for band, rate in BANDS.items() if photos else ():
+            reached += self._bands[band]
+            expected = rate * photos
+            rows.append([band, reached, f"{expected:.0f}" if expected >= 1 else "fewer than 1"])
+        return rows
+
+    def _calibration(self) -> str:
+        """What the meaning of scores rests on, in a sentence."""
+        about = self._run.description.get("calibration")
+        if not about:
+            return "This scan had no calibration: what its scores mean is not known."
+        untouched, manipulated = about.get("untouched"), about.get("manipulated")
+        return (
+            f"Rates and ratios come from {untouched} untouched and {manipulated} manipulated "
+            f"photos, measured on {_time(str(about.get('made')))}."
+        )
 
     # --- Pictures ---
 
@@ -272,6 +311,10 @@ class _Page:
             "name": printable(record.name),
             "path": self._shown.path(record.path, record.name),
             "score": record.score_max,
+            "band": record.band or "",
+            "rate": record.false_alarm_rate,
+            "one_in": "" if record.false_alarm_rate is None else one_in(record.false_alarm_rate),
+            "meaning": [*meaning(record), *filter(None, [unjudgeable_sentence(record)])],
             "score_network": record.score_network,
             "score_copy_move": record.score_copy_move,
             "lowered": record.lowered_fraction,
@@ -350,6 +393,7 @@ class _Page:
             ("Weights SHA-256", str(weights.get("sha256") or "")),
             ("Model", f"{model.get('preset')}, variant {model.get('variant')}"),
             ("Threshold", f"{self._run.threshold:g}"),
+            ("Calibration SHA-256", str((run.get("calibration") or {}).get("sha256") or "")),
             ("Settings SHA-256", str(run.get("config_sha256") or "")),
             ("Device", str(run.get("device") or "")),
             ("Python", str(run.get("python") or "")),
@@ -379,7 +423,9 @@ class _Prepared:
 
 def _row_bytes(record: ScanRecord) -> int:
     """About what a record takes as JSON."""
-    return 1000 + 2 * len(record.path) + 90 * min(len(record.regions), LISTED_REGIONS)
+    findings = sum(len(region.findings) for region in record.regions[:LISTED_REGIONS])
+    regions = 150 * min(len(record.regions), LISTED_REGIONS)
+    return 1500 + 2 * len(record.path) + regions + 180 * findings
 
 
 def _region(region: Region) -> dict[str, Any]:
@@ -388,6 +434,8 @@ def _region(region: Region) -> dict[str, Any]:
         "area": region.area,
         "mean": region.mean_score,
         "peak": region.peak_score,
+        "meaning": region_meaning(region),
+        "findings": [[speaks, printable(one.text)] for speaks, one in sorted_findings(region)],
     }
 
 

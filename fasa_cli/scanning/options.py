@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fasa_cli.calibration import LoadedCalibration
 from fasa_cli.scanning.discovery import OUTPUT_SUFFIXES
 
 
@@ -13,8 +14,9 @@ class ScanOptions:
     """Where to write and what; `threshold` is a probability, `batch` a number of images.
 
     `network` and `copy_move` are the maps of the network and of copy-move pairs, `masks_apart` the
-    masks of both. `add` keeps what the folder holds of other files. `inspect`
-    adds to each record what the file says of its own history.
+    masks of both. `add` keeps what the folder holds of other files. `inspect` adds to each record
+    what the file says of its own history. `calibration` says what scores mean.
+    `stability` looks again after small re-deliveries (stability.py).
     """
 
     out: Path
@@ -29,6 +31,8 @@ class ScanOptions:
     deterministic: bool = False
     add: bool = False
     inspect: bool = False
+    calibration: LoadedCalibration | None = None
+    stability: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from fasa_cli.errors import ImageError
 from fasa_cli.imaging.encode import encode_jpeg, encode_mask, encode_probabilities
 from fasa_cli.imaging.profiles import for_display
 from fasa_cli.imaging.regions import find_regions, with_shapes
-from fasa_cli.imaging.rendering import hatched, overlay
+from fasa_cli.imaging.rendering import hatched, hatched_cells, overlay
 from fasa_cli.postprocess.copy_move import at_full_size
 from fasa_cli.results import Region, ScanRecord
+from fasa_cli.scanning.assessment import assessed, examine
 from fasa_cli.scanning.cautions import cautions
 from fasa_cli.scanning.discovery import OUTPUT_SUFFIXES
 from fasa_cli.scanning.options import ScanOptions
@@ -36,6 +37,11 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
     probabilities = item.prediction.probabilities
     mask = item.prediction.mask(threshold)
 
+    regions = find_regions(probabilities, threshold)
+    frame = item.prediction.frame
+    shaped = with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask)
+    examined = examine(item, shaped, mask, threshold, options.calibration)
+
     def copy_move_map() -> np.ndarray:
         return at_full_size(item.prediction.copy_move, probabilities.shape)
 
@@ -50,12 +56,12 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         "network_mask": lambda: encode_mask(item.prediction.network_map > threshold),
         "copy_move_mask": lambda: encode_mask(copy_move_map() > threshold),
         "overlay": lambda: encode_jpeg(
-            hatched(overlay(shown(), probabilities, threshold), item.prediction.damaged)
+            hatched(
+                hatched_cells(overlay(shown(), probabilities, threshold), examined.unjudgeable),
+                item.prediction.damaged,
+            )
         ),
     }
-    regions = find_regions(probabilities, threshold)
-    frame = item.prediction.frame
-    listed = with_shapes(map(_rounded, regions[:LISTED_REGIONS]), mask)
     kinds = options.outputs
     outputs = {kind: item.source.name + OUTPUT_SUFFIXES[kind] for kind in kinds}
     encoded, not_made = {}, {}
@@ -69,7 +75,7 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
             not_made[kind] = str(error)
             del outputs[kind]
     hashes = {kind: run.write_output(outputs[kind], encoded[kind]) for kind in outputs}
-    return ScanRecord(
+    record = ScanRecord(
         schema_version=SCHEMA_VERSION,
         path=item.source.path,
         name=item.source.name,
@@ -83,7 +89,7 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         score_max=rounded_score(float(item.prediction.score)),
         area_fraction=round(float(mask.mean()), 6),
         region_count=len(regions),
-        regions=listed,
+        regions=examined.regions,
         warnings=cautions(item.image, item.metadata, item.prediction),
         jpeg_quality=item.metadata.jpeg_quality,
         outputs=outputs,
@@ -101,6 +107,7 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         page=None if item.source.page is None else item.source.page + 1,
         inspection=item.inspection,
     )
+    return assessed(record, item, examined.unjudgeable, options.calibration)
 
 
 def _rounded(region: Region) -> Region:

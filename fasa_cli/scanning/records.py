@@ -79,6 +79,9 @@ def parse_record(line: str | bytes) -> ScanRecord:
             values[key] = tuple(values[key]) if values.get(key) else None
         values["copy_move"] = tuple(map(_parse_pair, values.get("copy_move", ())))
         values["damaged"] = tuple(map(tuple, values.get("damaged", ())))
+        for key in ("false_alarm_interval", "log10_lr_bounds"):
+            values[key] = tuple(values[key]) if values.get(key) else None
+        values["inconclusive"] = tuple(values.get("inconclusive", ()))
         return ScanRecord(**values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a scan record: {error}") from error
@@ -153,6 +156,14 @@ def _optional(value: float | None) -> float | str:
 _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "path": lambda record: record.path,
     "status": lambda record: record.status,
+    "band": lambda record: record.band or "",
+    "false_alarm_rate": lambda record: _optional(record.false_alarm_rate),
+    "false_alarm_low": lambda record: _optional((record.false_alarm_interval or (None, None))[0]),
+    "false_alarm_high": lambda record: _optional((record.false_alarm_interval or (None, None))[1]),
+    "log10_lr": lambda record: _optional(record.log10_lr),
+    "population": lambda record: record.population or "",
+    "inconclusive": lambda record: "; ".join(record.inconclusive),
+    "score_area": lambda record: _optional(record.score_area),
     "score_max": lambda record: record.score_max,
     "area_fraction": lambda record: record.area_fraction,
     "regions": lambda record: record.region_count,
@@ -171,6 +182,7 @@ _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "orientation": lambda record: record.orientation,
     "effective_width": lambda record: record.effective_size[0],
     "effective_height": lambda record: record.effective_size[1],
+    "unjudgeable": lambda record: round(sum(record.unjudgeable.values()), 4),
     "warnings": lambda record: "; ".join(record.warnings),
     "mask": lambda record: record.outputs.get("mask", ""),
     "probabilities": lambda record: record.outputs.get("probabilities", ""),

@@ -37,6 +37,7 @@ from fasa_cli.scanning.options import ScanOptions, ScanSummary
 from fasa_cli.scanning.outputs import write_outputs
 from fasa_cli.scanning.records import SCHEMA_VERSION
 from fasa_cli.scanning.run_folder import RunFolder, open_run
+from fasa_cli.scanning.stability import masks_after
 from fasa_cli.scanning.stages import (
     Analysed,
     Large,
@@ -96,6 +97,8 @@ def scan(
             "precision": predictor.precision,
             "model": predictor.config.model_dump(mode="json"),
             "postprocess": predictor.postprocess.model_dump(mode="json"),
+            "calibration": options.calibration and options.calibration.sha256,
+            "stability": options.stability or None,
         },
     }
     with (
@@ -247,12 +250,34 @@ class _Scan:
         except Exception as error:
             failed = failure_of(batch[0].source, "internal", error, "model")
         else:
-            return self._analysed_batch(batch, predictions, time.perf_counter() - start)
+            analysed = self._analysed_batch(batch, predictions, time.perf_counter() - start)
+            return list(map(self._looked_again, analysed))
         if len(batch) == 1:
             return [failed]
         # One of them, or all of them together, are too much: each gets its own chance. Not within
         # `except`, where the error would keep the tensors of the first attempt alive.
         return [item for one in batch for item in self._predict_loaded([one])]
+
+    def _looked_again(self, item: Analysed | Settled) -> Analysed | Settled:
+        """With what is marked after re-deliveries, where that is wanted and anything is marked."""
+        if not self._options.stability or isinstance(item, Settled):
+            return item
+        threshold = self._options.threshold
+        if not item.prediction.mask(threshold).any():
+            return item
+        start = time.perf_counter()
+
+        def predict(photo: np.ndarray) -> np.ndarray:
+            return self._predictor.predict_batch([photo])[0].probabilities
+
+        try:
+            masks = masks_after(predict, item.image.pixels, threshold)
+        except FasaError:
+            raise
+        except Exception as error:  # as in _predict_loaded
+            return failure_of(item.source, "internal", error, "model")
+        seconds = item.seconds + time.perf_counter() - start
+        return replace(item, redelivered=masks, seconds=seconds)
 
     def _analysed_batch(
         self, batch: list[Loaded], predictions: list[Prediction], seconds: float
@@ -386,6 +411,7 @@ def _describe(
         "device": str(predictor.device),
         "weights": {**asdict(weights), "path": weights.path and str(weights.path)},
         "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "calibration": options.calibration and options.calibration.about(),
         "outputs": list(options.outputs),
         "batch": options.batch,
         **environment(),

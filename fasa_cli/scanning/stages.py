@@ -8,7 +8,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -73,6 +73,7 @@ class Analysed:
     inspection: dict[str, Any] | None
     prediction: Prediction
     seconds: float
+    redelivered: dict[str, np.ndarray] = field(default_factory=dict)  # stability.masks_after
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasa_cli.calibration import (
-    BANDS,
     Calibration,
     area_score,
     as_logit,
     band_of,
+    calibration_path,
     load_calibration,
     population_of,
     read_calibration,
@@ -28,6 +28,7 @@ from fasa_cli.evaluation.calibration import (
     quality_of,
     write_calibration,
 )
+from fasa_cli.text import BANDS
 from tests.conftest import RedPredictor
 
 
@@ -163,7 +164,12 @@ def test_a_photo_is_compared_with_its_own_kind_where_there_are_enough() -> None:
     assert (small_one.population, large_one.population) == ("small", "large")
     assert small_one.false_alarm_rate < large_one.false_alarm_rate
     assert population_of((640, 480), 60) == "recompressed"
-    assert ours.assess(0.5, (640, 480), 60).population == "all"
+    recompressed = ours.assess(0.5, (640, 480), 60)
+    assert (recompressed.population, recompressed.log10_lr_population) == ("all", "all")
+    assert small_one.log10_lr_population == "small"
+    sparse = calibration(simulated(untouched=98) + large)
+    mixed = sparse.assess(0.5, (640, 480), 90)
+    assert (mixed.population, mixed.log10_lr_population) == ("all", "small")
 
 
 def test_without_manipulated_photos_there_are_rates_and_no_ratio() -> None:
@@ -212,3 +218,15 @@ def test_what_is_no_calibration_is_refused_by_name(tmp_path: Path, text: str | N
         path.write_text(text)
     with pytest.raises(CalibrationError, match=r"a\.calibration\.json"):
         read_calibration(path)
+
+
+def test_the_shipped_calibration_is_of_the_shipped_weights() -> None:
+    from fasa_cli.assets import shipped_weights
+    from fasa_cli.checkpoint import read_configuration
+    from fasa_cli.files import sha256_of
+
+    weights = shipped_weights()
+    _, postprocess = read_configuration(weights)
+    shipped = load_calibration(calibration_path(weights), sha256_of(weights), postprocess)
+    assert len(shipped.calibration.populations["all"].authentic.scores) >= 100
+    assert shipped.calibration.selection["half"] == "tune"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fasa_cli.imaging.cells import REASONS, measure_cells, shares_of_reasons, unjudgeable_cells
-from fasa_cli.imaging.findings import find_reasons, pathways
+from fasa_cli.imaging.findings import Place, find_reasons, pathways
 from fasa_cli.imaging.framing import find_frame
 from fasa_cli.results import CopyMovePair, Finding
 
@@ -37,7 +37,15 @@ def patch() -> np.ndarray:
 def reasons(pixels: np.ndarray, mask: np.ndarray | None = None) -> tuple[Finding, ...]:
     cells, frame = measure_cells(pixels), find_frame(pixels)
     mask = patch() if mask is None else mask
-    return find_reasons(pixels, [mask], cells, unjudgeable_cells(cells, frame))[0]
+    regions = [whole(mask)]
+    return next(find_reasons(pixels, regions, mask, cells, unjudgeable_cells(cells, frame)))
+
+
+def whole(mask: np.ndarray) -> Place:
+    """A region cut out to its box, as a scan finds it."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Place((int(columns[0]), int(rows[0])), crop)
 
 
 def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -124,7 +132,7 @@ def test_little_is_said_of_places_in_untouched_photos(name: str) -> None:
             masks.append(mask)
     wrong = 0
     for mask in masks:
-        (found,) = find_reasons(pixels, [mask], cells, unjudgeable)
+        (found,) = find_reasons(pixels, [whole(mask)], mask, cells, unjudgeable)
         wrong += any(finding.speaks == "for" for finding in found)
     assert wrong <= 0.05 * len(masks)
 
@@ -161,7 +169,7 @@ def test_the_smallest_photos_are_measured_too(size: tuple[int, int]) -> None:
     pixels = np.full((*size, 3), 90, np.uint8)
     cells = measure_cells(pixels)
     mask = np.ones(size, bool)
-    found = find_reasons(pixels, [mask], cells, unjudgeable_cells(cells))[0]
+    (found,) = find_reasons(pixels, [whole(mask)], mask, cells, unjudgeable_cells(cells))
     assert all(finding.speaks == "against" for finding in found)
 
 
@@ -172,10 +180,10 @@ def test_the_pathways_of_a_mark_are_told_apart() -> None:
     marks = np.zeros((50, 50), np.float32)
     marks[:10, :10] = 0.9
     quiet, loud = np.zeros((100, 100), np.float32), mask.astype(np.float32)
-    partner, alone = pathways(mask, quiet, marks, [pair], 0.5)
+    partner, alone = pathways(whole(mask), quiet, marks, [pair], 0.5)
     assert "(60, 60)" in partner.text
     assert (alone.speaks, alone.value) == ("neither", 1.0)
-    assert pathways(mask, loud, marks, [pair], 0.5)[1].speaks == "for"
-    assert pathways(mask, loud, None, [], 0.5) == ()
+    assert pathways(whole(mask), loud, marks, [pair], 0.5)[1].speaks == "for"
+    assert pathways(whole(mask), loud, None, [], 0.5) == ()
     elsewhere = np.roll(mask, 40, axis=1)
-    assert pathways(elsewhere, loud, marks, [pair], 0.5) == ()
+    assert pathways(whole(elsewhere), loud, marks, [pair], 0.5) == ()

@@ -359,3 +359,36 @@ def test_absolute_paths_in_messages(text: str, shown: str) -> None:
     red_photo("photos/a.png", 250)
     assert ShownText(True, SavedRun(scan_red())).text(text) == shown
     assert ShownText(False, SavedRun(Path("masks"))).text(text) == text
+
+
+def test_the_report_says_what_scores_mean_and_why_regions_are_marked(tmp_path: Path) -> None:
+    from tests.scanning.test_assessment import calibration, write_scene
+
+    write_scene(Path("photos/forged.png"), 250)
+    write_scene(Path("photos/plain.png"))
+    ours = calibration(tmp_path / "c.json")
+    scan_red(calibration=ours)
+    case = {"Case": "<b>12</b>", "Examiner": "A & B", "Note": ""}
+    text, data = report(about=case)
+    assert data["about"] == [["Case", "<b>12</b>"], ["Examiner", "A & B"]]
+    assert "<b>12</b>" not in text
+    first, second = data["photos"]
+    assert (first["band"], second["band"]) == ("strong", "none")
+    assert first["one_in"] == "1 in 151"
+    assert "1 in 151" in first["meaning"][0]
+    (region,) = first["regions"]
+    assert "1 in 151" in region["meaning"]
+    assert [speaks for speaks, _ in region["findings"]] == ["against"]
+    assert [row[:2] for row in data["bands"]] == [["strong", 1], ["moderate", 1], ["weak", 1]]
+    assert {row[2] for row in data["bands"]} == {"fewer than 1"}
+    assert "150 untouched" in data["calibration"]
+    assert ["Calibration SHA-256", ours.sha256] in data["run"]
+
+
+def test_without_a_calibration_the_report_says_so() -> None:
+    red_photo("photos/a.png", 250)
+    scan_red()
+    _, data = report()
+    assert data["bands"] == []
+    assert "no calibration" in data["calibration"]
+    assert "no calibration" in data["photos"][0]["meaning"][0]

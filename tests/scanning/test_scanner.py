@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from fasa_cli.errors import OutputError
-from fasa_cli.imaging import regions, rendering
+from fasa_cli.imaging import cells, regions, rendering
 from fasa_cli.imaging.decode import read_image
 from fasa_cli.imaging.encode import encode_mask
 from fasa_cli.results import Failure, Prediction
@@ -558,7 +558,7 @@ def test_outputs_take_few_bytes_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None
     marked[200:600] = 230  # one region is large
     Path("photos").mkdir()
     Image.fromarray(np.dstack([marked] * 3)).save("photos/a.png")
-    for module in (rendering, regions):
+    for module in (rendering, regions, cells):
         monkeypatch.setattr(module, "_STRIP_PIXELS", 50_000)
     tracemalloc.start()
     try:

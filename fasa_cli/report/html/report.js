@@ -73,6 +73,12 @@ function showHead() {
     ["not analysed", counts.failures, counts.failures ? "alarm" : ""],
     ["skipped by the scan", skipped, ""],
   ];
+  showIf("about", data.about.length);
+  byId("about").append(...data.about.flatMap(([label, value]) => fact(label, value)));
+  showIf("expected", data.bands.length);
+  set("expected-text", `${data.calibration} Of as many untouched photos as are here, some reach each band too.`);
+  byId("expected-rows").append(...data.bands.map(([band, here, expected]) => make("tr", {},
+    make("td", {}, band), make("td", {}, number(here)), make("td", {}, expected))));
   byId("figures").append(...figures.map(([label, value, className]) =>
     make("div", { className }, make("dt", {}, label), make("dd", {}, number(value)))));
   for (const place of document.querySelectorAll(".threshold")) place.textContent = data.threshold;
@@ -137,6 +143,7 @@ const byName = (a, b) => collator.compare(a.name, b.name);
 const by = (field, sign) => (a, b) => sign * (a[field] - b[field]) || a.index - b.index;
 const last = (order) => (a, b) => a.failed - b.failed || (a.failed ? byName(a, b) : order(a, b));
 const ORDERS = {
+  "rank": last((a, b) => a.index - b.index),
   "score": last(by("score", -1)),
   "score-up": last(by("score", 1)),
   "area": last(by("area", -1)),
@@ -217,7 +224,7 @@ function card(photo) {
     frame.append(make("span", { className: "missing" }, photo.problem ? "The photo is no longer there" : "No picture in this file"));
   }
   const bar = make("i");
-  bar.style.width = `${photo.score * 100}%`;
+  bar.style.width = `${(photo.band ? strength(photo) : photo.score) * 100}%`;
   const line = make("span", { className: "card-line" }, photo.region_count
     ? `${share(photo.area)} in ${counted(photo.region_count, "region", "regions")}`
     : "no marks");
@@ -228,8 +235,16 @@ function card(photo) {
     make("span", { className: "card-name", title: photo.name }, named(photo.name)),
     make("span", { className: "meter" },
       make("span", { className: "track", ariaHidden: "true" }, bar),
-      make("b", { ariaLabel: `score ${score(photo.score)}` }, score(photo.score))),
+      photo.band
+        ? make("b", { ariaLabel: `band ${photo.band}` }, photo.band)
+        : make("b", { ariaLabel: `score ${score(photo.score)}` }, score(photo.score))),
+    ...(photo.one_in ? [make("span", { className: "card-line" }, `${photo.one_in} untouched photos`)] : []),
     line);
+}
+
+// The bar of a band: full where no untouched photo scores as high, half at 1 in 10.
+function strength(photo) {
+  return Math.min(1, Math.max(0, -Math.log10(photo.rate) / 2));
 }
 
 function failedCard(failure) {
@@ -283,6 +298,7 @@ function openPhoto(index) {
   byId("photo-line").replaceChildren("Score ", make("b", {}, score(photo.score)), photo.region_count
     ? ` · ${share(photo.area)} of the picture marked, in ${counted(photo.region_count, "region", "regions")}`
     : ` · nothing marked above ${data.threshold}`);
+  byId("meaning-of-photo").replaceChildren(...meaningOf(photo));
   showParts();
   showStage();
   showWarnings();
@@ -408,9 +424,36 @@ function showRegions() {
     button.onclick = () => chooseRegion(index, row);
     return row;
   }));
+  byId("reasons").replaceChildren(...reasonsOf(photo));
   const more = photo.region_count - photo.regions.length;
   showIf("more-regions", more);
   set("more-regions", `and ${counted(more, "smaller one", "smaller ones")}, not listed here`);
+}
+
+function meaningOf(photo) {
+  const first = photo.band ? [make("b", { className: "band" }, photo.band), " "] : [];
+  return [make("p", { className: "meaning" }, ...first, photo.meaning.join(" "))];
+}
+
+// A region's picture, what it means, and what speaks for and against its mark.
+function reasonsOf(photo) {
+  const source = picture("p", photo) || picture("t", photo);
+  return photo.regions.flatMap((region, index) => {
+    if (!region.findings.length && !region.meaning) return [];
+    const [x, y, w, h] = region.box;
+    const around = Math.max(w, h, 24) * 0.35;
+    const box = [x - around, y - around, w + 2 * around, h + 2 * around];
+    const crop = source && draw("svg", { viewBox: box.join(" "), class: "crop", role: "img", "aria-label": `Region ${index + 1}` },
+      draw("image", { href: source, width: photo.size[0], height: photo.size[1], preserveAspectRatio: "none" }),
+      ...(photo.outlines[index] ? [outline(photo.outlines[index])] : []));
+    const listed = (speaks, title) => {
+      const found = region.findings.filter(([side]) => side === speaks);
+      return found.length ? [make("h4", {}, title), make("ul", {}, ...found.map(([, text]) => make("li", {}, text)))] : [];
+    };
+    return [make("article", { className: "reason" }, make("h3", {}, `Region ${index + 1}`), ...(crop ? [crop] : []),
+      make("div", {}, ...(region.meaning ? [make("p", {}, `${region.meaning}.`)] : []),
+        ...listed("for", "For the mark"), ...listed("against", "Against the mark"), ...listed("neither", "Besides")))];
+  });
 }
 
 function showCopies() {
@@ -559,6 +602,23 @@ byId("outline").onchange = showOutlines;
 byId("zoom-in").onclick = () => zoomBy(1.5);
 byId("zoom-out").onclick = () => zoomBy(1 / 1.5);
 byId("zoom-fit").onclick = fit;
+// On paper the contact sheet is followed by a page for each photo that has a large picture and a mark.
+addEventListener("beforeprint", () => {
+  if (photo) return;
+  const pages = photos.filter((item) => item.pictures.includes("p") && item.region_count).map((item) => {
+    const box = { width: item.size[0], height: item.size[1], preserveAspectRatio: "none" };
+    const stage = draw("svg", { viewBox: `0 0 ${item.size.join(" ")}`, class: "print-photo" },
+      draw("image", { ...box, href: picture("p", item) }), ...item.outlines.map(outline));
+    return make("section", { className: "print-page" },
+      make("h2", {}, named(item.name)), ...meaningOf(item), stage,
+      make("p", {}, item.region_count ? `${share(item.area)} of the picture marked, in ${counted(item.region_count, "region", "regions")}` : "Nothing is marked."),
+      ...reasonsOf(item),
+      ...(item.warnings.length ? [make("h3", {}, "Read the score with care"), make("ul", {}, ...item.warnings.map((text) => make("li", {}, named(text))))] : []),
+      make("p", { className: "small" }, "SHA-256 ", make("code", {}, item.sha256)));
+  });
+  byId("print-pages").replaceChildren(...pages);
+});
+addEventListener("afterprint", () => byId("print-pages").replaceChildren());
 addEventListener("hashchange", route);
 showHead();
 choose();
