@@ -87,3 +87,9 @@ def test_options_say_what_they_take_and_out_is_o_everywhere(script: ModuleType) 
         for parameter in command.params:
             assert parameter.metavar or getattr(parameter, "is_flag", False), (name, parameter.name)
             assert ("--out" in parameter.opts) == ("-o" in parameter.opts), name
+
+
+def test_the_web_site_has_every_document() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"[a-z-]+\.md", text)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
