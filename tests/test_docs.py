@@ -17,6 +17,7 @@ from fasa_cli.inspection.records import (
     JpegCoding,
     JpegStructure,
     Preview,
+    Version,
 )
 from fasa_cli.inspection.records import Segment as JpegSegment
 from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord, Skipped
@@ -26,7 +27,16 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 
 RECORDS = [ScanRecord, Failure, Skipped, Region, CopyMovePair]
-RECORDS += [Inspection, Finding, Preview, JpegCoding, JpegStructure, JpegSegment, Component]
+RECORDS += [
+    Inspection,
+    Finding,
+    Preview,
+    Version,
+    JpegCoding,
+    JpegStructure,
+    JpegSegment,
+    Component,
+]
 
 
 @pytest.mark.parametrize("record", RECORDS)

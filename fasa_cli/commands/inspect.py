@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, by_kind, printable, say
 from fasa_cli.commands.scan import FilesFrom, Inputs, Null
 from fasa_cli.text import counted
+
+if TYPE_CHECKING:
+    from fasa_cli.inspection.archive import ArchivePhoto
 
 
 class Severity(str, Enum):
@@ -43,6 +46,18 @@ def inspect(
             "as pictures; seconds a photo.",
         ),
     ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Lay another version over each photo and say where they differ; with --maps as a "
+            "picture, too.",
+        ),
+    ] = None,
+    find_in: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Look for the photos that each was made from here."),
+    ] = None,
     fail_on: Annotated[
         Severity | None,
         typer.Option(
@@ -58,9 +73,11 @@ def inspect(
     """
     from fasa_cli.errors import ImageError
     from fasa_cli.files import json_line
+    from fasa_cli.inspection.archive import with_origins
     from fasa_cli.inspection.inspecting import inspect_file, with_maps
     from fasa_cli.inspection.records import SEVERITIES
     from fasa_cli.inspection.summary import full_lines, highest_severity, short_line
+    from fasa_cli.inspection.versions import read_brightness, with_version
     from fasa_cli.scanning.discovery import discover, read_path_list
 
     inputs = inputs or []
@@ -72,6 +89,9 @@ def inspect(
     if not found.sources and not found.failures:
         say("no image found; name photos, or folders with photos")
         raise typer.Exit(ExitCode.NO_IMAGE)
+    archive = None if find_in is None else _read_archive(find_in)
+    if compare is not None:
+        read_brightness(str(compare))  # an error here is no photo's
     failed = [(failure.path, failure.reason) for failure in found.failures]
     is_single = len(found.sources) == 1 and not found.failures
     severities: dict[str, int] = {}
@@ -82,6 +102,10 @@ def inspect(
                 inspection = inspect_file(source.path, previews)
                 if maps is not None:
                     inspection = with_maps(inspection, maps, source.name)
+                if compare is not None:
+                    inspection = with_version(inspection, str(compare), maps, source.name)
+                if archive is not None:
+                    inspection = with_origins(inspection, archive)
             except ImageError as error:
                 failed.append((source.path, str(error).removeprefix(f"{source.path}: ")))
                 continue
@@ -105,3 +129,20 @@ def inspect(
     reached = fail_on and SEVERITIES[SEVERITIES.index(fail_on.value) :]
     if reached and any(severity in severities for severity in reached):
         raise typer.Exit(ExitCode.SCORE_REACHED)
+
+
+def _read_archive(folder: Path) -> list[ArchivePhoto]:
+    from fasa_cli.inspection.archive import read_archive
+    from fasa_cli.scanning.discovery import discover
+
+    if not folder.is_dir():
+        raise typer.BadParameter(f"{folder}: no such folder", param_hint="--find-in")
+    paths = [source.path for source in discover([str(folder)], None).sources]
+    with Progress(len(paths), "archive photos") as progress:
+        photos, failed = read_archive(paths, progress.advance)
+    for path, reason in failed:
+        say(f"left out of the archive: {path}: {reason}")
+    if not photos:
+        say(f"no photo in {folder} that can be read; name another --find-in")
+        raise typer.Exit(ExitCode.NO_IMAGE)
+    return photos

@@ -7,24 +7,20 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fasa_cli.errors import ImageError, OutputError
-from fasa_cli.files import write_atomically
-from fasa_cli.imaging.encode import encode_png
+from fasa_cli.errors import ImageError
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
 from fasa_cli.imaging.limits import MAX_PIXELS, open_header
 from fasa_cli.imaging.profiles import is_srgb
 from fasa_cli.inspection.contradictions import find_contradictions
 from fasa_cli.inspection.encoders import identify
 from fasa_cli.inspection.jpeg import read_structure
-from fasa_cli.inspection.maps import make_maps
+from fasa_cli.inspection.maps import make_maps, write_map
 from fasa_cli.inspection.metadata import FileMetadata, read_all
 from fasa_cli.inspection.previews import (
     Comparison,
@@ -34,11 +30,11 @@ from fasa_cli.inspection.previews import (
 )
 from fasa_cli.inspection.records import (
     SCHEMA_VERSION,
-    SEVERITIES,
     Finding,
     Inspection,
     JpegCoding,
     JpegStructure,
+    ranked,
 )
 from fasa_cli.text import counted
 
@@ -115,7 +111,7 @@ def inspect_bytes(
         coding=coding,
         metadata=metadata.groups,
         previews=tuple(one.preview for one in comparisons),
-        findings=_ranked(findings),
+        findings=ranked(findings),
         seconds=round(time.perf_counter() - start, 4),
     )
 
@@ -131,25 +127,14 @@ def with_maps(inspection: Inspection, folder: Path, name: str) -> Inspection:
     if hashlib.sha256(data).hexdigest() != inspection.sha256:
         raise ImageError(f"{inspection.path}: has changed meanwhile; inspect it again")
     made, findings = make_maps(data, inspection.path, inspection.jpeg)
-    written = {}
-    for one in made:
-        target = folder.joinpath(*f"{name}.{one.kind}.png".split("/"))
-        _make_folder(target.parent)
-        write_atomically(target, encode_png(np.rint(one.values * 255).astype(np.uint8)))
-        written[one.kind] = {"path": str(target), "caption": one.caption}
-    return replace(inspection, maps=written, findings=_ranked([*inspection.findings, *findings]))
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(f"{folder}: cannot be made ({reason}); choose another --maps") from error
-
-
-def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity)))
+    written = {
+        one.kind: write_map(folder, name, one.kind, one.values * 255, one.caption) for one in made
+    }
+    return replace(
+        inspection,
+        maps={**inspection.maps, **written},
+        findings=ranked([*inspection.findings, *findings]),
+    )
 
 
 def section(inspection: Inspection) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from fasa_cli.errors import OutputError
+from fasa_cli.files import write_atomically
 from fasa_cli.imaging.decode import decode_image, upright
+from fasa_cli.imaging.encode import encode_png
 from fasa_cli.inspection.blocks import decoded_brightness
 from fasa_cli.inspection.double_compression import DoubleCompression, find_double_compression
 from fasa_cli.inspection.ghosts import QUALITIES, Ghosts, find_ghosts
@@ -76,6 +80,26 @@ def make_maps(
         add("grids", _grid_caption(grids), grids.map.astype(np.float32), GRID // 2)
         findings += _about_grids(grids, structure is not None)
     return maps, findings
+
+
+def write_map(
+    folder: Path, name: str, kind: str, levels: np.ndarray, caption: str
+) -> dict[str, str]:
+    """Write H x W levels (0-255) as FOLDER/NAME.KIND.png; returns its `path` and `caption`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    target = folder.joinpath(*f"{name}.{kind}.png".split("/"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(
+            f"{target.parent}: cannot be made ({reason}); choose another --maps"
+        ) from error
+    write_atomically(target, encode_png(np.rint(levels).astype(np.uint8)))
+    return {"path": str(target), "caption": caption}
 
 
 def _luma_steps(structure: JpegStructure) -> tuple[int, ...] | None:

@@ -14,6 +14,12 @@ import numpy as np
 from PIL import Image
 
 from fasa_cli.imaging.limits import check_size, open_header
+from fasa_cli.inspection.differences import (
+    FLAT,
+    brightness_correlation,
+    brightness_difference,
+    differing_place,
+)
 from fasa_cli.inspection.jpeg import segment_contents
 from fasa_cli.inspection.metadata import FileMetadata
 from fasa_cli.inspection.records import Finding, JpegStructure, Preview
@@ -22,13 +28,11 @@ _SIDE = 320  # pixels; both are compared at no more
 _LEAST_SIDE = 32
 _MOST_EMBEDDED = 50  # MPF images that are listed
 _FITS = 0.9  # correlation from which one shows the other
+_SHIFT = 0.01  # of the longer side, by which a preview may be shifted
+_LOCAL = 35.0  # difference of brightness (0-255) that compression does not make in thumbnails
 _ELSE = 0.75  # and below which it shows something else
-_FLAT = 3.0  # standard deviation of brightness below which correlation means nothing
 _SAME_SHAPE = 0.03  # of aspect ratios
 _BAR = 24.0  # brightness of the bars that cameras put around thumbnails, at most
-_LOCAL = 35.0  # mean difference of a place that is not compression, 0-255
-_SHIFT = 0.01  # of the longer side, by which a preview may be shifted
-_LOCAL_SHARE = 0.004  # of the picture, at least
 _WRONG = (
     "Rescaled, brightened or framed pictures can differ from an old thumbnail with nothing added "
     "or removed; compare the two with your eyes."
@@ -114,8 +118,14 @@ def _compared(plain: Preview, shown: np.ndarray, picture: np.ndarray) -> Compari
         if abs(math.log(ratio)) > math.log1p(_SAME_SHAPE) + 2 / min(turned.shape):
             continue
         scaled = cv2.resize(picture, turned.shape[::-1], interpolation=cv2.INTER_AREA)
-        difference = _difference(turned, scaled)
-        found = (_correlation(turned, scaled), -float(difference.mean()), -quarter, difference)
+        shift = max(1, round(_SHIFT * max(turned.shape)))
+        difference = brightness_difference(turned, scaled, shift)
+        found = (
+            brightness_correlation(turned, scaled),
+            -float(difference.mean()),
+            -quarter,
+            difference,
+        )
         if best is None or found[:3] > best[:3]:
             best = found
     if best is not None and best[0] >= _ELSE:
@@ -156,7 +166,7 @@ def _laid_over(plain: Preview, best: tuple[float, float, int, np.ndarray]) -> Co
                 "Turning changes nothing in what a photo shows.",
             )
         )
-    if place := _local_difference(difference):
+    if place := differing_place(difference, _LOCAL):
         x, y, width, height, share, level = place
         findings.append(
             Finding(
@@ -210,54 +220,6 @@ def _without_bars(shown: np.ndarray, ratio: float) -> np.ndarray:
     return shown
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    a, b = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
-    a, b = a - a.mean(), b - b.mean()
-    spread = (float(a.std()), float(b.std()))
-    if max(spread) < _FLAT:
-        return 1.0
-    if min(spread) < _FLAT / 3:
-        return 0.0
-    return float((a @ b) / (len(a) * spread[0] * spread[1]))
-
-
-def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """h x w float32: how far two differ in brightness, whose tone is fitted by a line.
-
-    What a shift by a pixel or two explains does not count: each is compared with the range of the
-    other's neighbourhood, and the smaller of the two differences is taken.
-    """
-    a, b = one.astype(np.float32), other.astype(np.float32)
-    spread = float(b.std())
-    slope = float(np.clip(_correlation(one, other) * a.std() / spread, 0.5, 2)) if spread > 1 else 1
-    b = (slope * (b - b.mean()) + a.mean()).astype(np.float32)
-    side = 2 * max(1, round(_SHIFT * max(a.shape))) + 1
-    return np.minimum(_outside(a, b, side), _outside(b, a, side))
-
-
-def _outside(a: np.ndarray, b: np.ndarray, side: int) -> np.ndarray:
-    """How far a is from the range of b within side x side pixels."""
-    kernel = np.ones((side, side), np.uint8)
-    above, below = a - cv2.dilate(b, kernel), cv2.erode(b, kernel) - a
-    return np.maximum(np.maximum(above, below), 0).astype(np.float32)
-
-
-def _local_difference(difference: np.ndarray) -> tuple[float, ...] | None:
-    """(x, y, width, height, share, level) of what differs clearly, as shares; None: nothing."""
-    smooth = cv2.GaussianBlur(difference, (0, 0), 1.5)
-    level = max(_LOCAL, 5 * float(np.median(smooth)))
-    marked = (smooth > level).astype(np.uint8)
-    count, _, stats, _ = cv2.connectedComponentsWithStats(marked, connectivity=8)
-    areas = stats[1:count, cv2.CC_STAT_AREA]
-    if not len(areas) or areas.max() < max(4, _LOCAL_SHARE * difference.size):
-        return None
-    left, top, wide, high, _ = (int(one) for one in stats[1 + int(areas.argmax())])
-    height, width = difference.shape
-    place = difference[top : top + high, left : left + wide]
-    share = float(marked.mean())
-    return left / width, top / height, wide / width, high / height, share, float(place.mean())
-
-
 def _crop(
     shown: np.ndarray, picture: np.ndarray
 ) -> tuple[tuple[float, float, float, float], float] | None:
@@ -266,7 +228,7 @@ def _crop(
     The picture is sought in the preview at 40 sizes.
     """
     height, width = shown.shape
-    if picture.std() < _FLAT or shown.std() < _FLAT:
+    if picture.std() < FLAT or shown.std() < FLAT:
         return None
     best: tuple[float, tuple[float, float, float, float]] | None = None
     largest = min(width / picture.shape[1], height / picture.shape[0])

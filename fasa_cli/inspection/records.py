@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,13 +116,30 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Version:
+    """Another file that shows the same, and how: `matches` key points agree with `matrix` (2 x 3,
+    by rows), which maps the photo's pixels to the other's, both upright. `scale` is the photo's
+    pixels per pixel of the other, `turned` in clockwise degrees, `mirrored` left to right, `box`
+    (x, y, width, height) what of the other the photo shows, in its pixels."""
+
+    path: str
+    matches: int
+    scale: float
+    turned: float
+    mirrored: bool
+    box: tuple[int, int, int, int]
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
 class Inspection:
     """One line of `fasa inspect --json`: what one file says of its own history.
 
     `size` is (width, height) as its header declares it, zeros where that cannot be told.
     `metadata` holds what was read by group (exif, gps, xmp, iptc, text, ...), values as text;
-    `content_credentials` what its C2PA manifests say, None where it has none. `maps` gives per kind
-    the `path` of a picture and its `caption`. `seconds` is wall clock time.
+    `content_credentials` what its C2PA manifests say, None where it has none. `versions` are other
+    files that it was compared with and shows the same as. `maps` gives per kind the `path` of a
+    picture and its `caption`. `seconds` is wall clock time.
     """
 
     schema_version: int
@@ -136,6 +154,12 @@ class Inspection:
     previews: tuple[Preview, ...]
     findings: tuple[Finding, ...]
     content_credentials: dict[str, Any] | None = None
+    versions: tuple[Version, ...] = ()
     maps: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
     status: str = "inspected"
+
+
+def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The most severe first."""
+    return tuple(sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity)))
