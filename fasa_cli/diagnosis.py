@@ -45,7 +45,12 @@ LIBRARIES = {
     "tqdm": "tqdm",
     "typer": "typer",
 }
-OPTIONAL = {"pyarrow": "pyarrow", "pillow-jxl-plugin": "pillow_jxl", "rawpy": "rawpy"}
+OPTIONAL = {
+    "pyarrow": "pyarrow",
+    "pillow-jxl-plugin": "pillow_jxl",
+    "rawpy": "rawpy",
+    "c2pa-python": "c2pa",
+}
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ _GENERATOR_CHUNKS = {
     "fooocus_scheme": "Fooocus",
 }
 _SAMPLER = re.compile(r"\bSteps: \d+.*\bSampler: ", re.DOTALL)
-_SOURCE_TYPES = {
+# IPTC's digital source types -> (severity, meaning).
+SOURCE_TYPES = {
     "trainedAlgorithmicMedia": ("high", "made by a generative model"),
     "compositeWithTrainedAlgorithmicMedia": ("high", "edited in part by a generative model"),
     "compositeSynthetic": ("high", "put together with synthetic parts"),
@@ -139,8 +140,8 @@ def _generators(metadata: FileMetadata) -> Iterator[Finding]:
         if not path.endswith(("DigitalSourceType", "digitalSourceType", "DigitalSourcefileType")):
             continue
         kind = value.rstrip("/").rsplit("/", 1)[-1]
-        if kind in _SOURCE_TYPES:
-            severity, meaning = _SOURCE_TYPES[kind]
+        if kind in SOURCE_TYPES:
+            severity, meaning = SOURCE_TYPES[kind]
             yield _mark(f"XMP DigitalSourceType is {kind}: {meaning}", severity)
 
 

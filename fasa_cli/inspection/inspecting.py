@@ -17,6 +17,7 @@ from fasa_cli.errors import ImageError
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
 from fasa_cli.imaging.limits import MAX_PIXELS, open_header
 from fasa_cli.imaging.profiles import is_srgb
+from fasa_cli.inspection.content_credentials import read_content_credentials
 from fasa_cli.inspection.contradictions import find_contradictions
 from fasa_cli.inspection.encoders import identify
 from fasa_cli.inspection.jpeg import read_structure
@@ -92,7 +93,9 @@ def inspect_bytes(
     metadata = read_all(data, file_format, structure)
     size = structure.size if structure is not None else _declared_size(data, file_format)
     comparisons = _compared(data, file_format, name, size, structure, metadata, previews)
+    credentials, about_credentials = read_content_credentials(data, file_format)
     findings = [
+        *about_credentials,
         *_about_size(size),
         *(_about_jpeg(data, structure, coding, metadata) if structure and coding else ()),
         *find_contradictions(metadata, size, structure, coding, now),
@@ -112,6 +115,7 @@ def inspect_bytes(
         metadata=metadata.groups,
         previews=tuple(one.preview for one in comparisons),
         findings=ranked(findings),
+        content_credentials=credentials,
         seconds=round(time.perf_counter() - start, 4),
     )
 

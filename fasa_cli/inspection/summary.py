@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from fasa_cli.inspection.records import SEVERITIES, Inspection
@@ -58,6 +59,11 @@ def full_lines(inspection: Inspection) -> Iterator[str]:
         if preview.difference is not None:
             fit += f", mean difference {preview.difference:.1f}"
         yield f"{preview.kind}: {preview.size[0]} x {preview.size[1]}, {preview.bytes} bytes; {fit}"
+    if inspection.content_credentials is not None:
+        yield ""
+        yield "content credentials (C2PA):"
+        for name, value in inspection.content_credentials.items():
+            yield f"  {name}: {value if isinstance(value, str | int) else json.dumps(value)}"
     for group, values in inspection.metadata.items():
         yield ""
         yield f"{group}:"
