@@ -67,7 +67,7 @@ def scan(
     )
     options = ScanOptions(
         folder,
-        threshold,
+        threshold=threshold,
         probabilities=probabilities,
         overlay=overlay,
         overwrite=overwrite,

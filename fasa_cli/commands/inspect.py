@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fasa_cli.commands._exit_codes import ExitCode
+from fasa_cli.commands._scan_options import FilesFrom, Inputs, Null
 from fasa_cli.commands.display import Progress, by_kind, printable, say
-from fasa_cli.commands.scan import FilesFrom, Inputs, Null
 from fasa_cli.text import counted
 
 if TYPE_CHECKING:

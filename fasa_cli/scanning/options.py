@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from fasa_cli.calibration import LoadedCalibration
@@ -20,6 +20,7 @@ class ScanOptions:
     """
 
     out: Path
+    _: KW_ONLY
     threshold: float = 0.5
     probabilities: bool = False
     network: bool = False
