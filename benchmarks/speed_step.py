@@ -17,6 +17,7 @@ from fasa_cli.model import frequency
 from fasa_cli.model.backbones import ConvNextSide
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.losses import FasaLoss
+from fasa_cli.training.memory import fixed_bytes
 
 BATCH = 32  # section 4.1
 NATIVE = 128  # pixels, a side where a preset has no size of its own
@@ -62,19 +63,6 @@ def measure(options: argparse.Namespace) -> Part:
         figures["checkpointed_over_plain"] = ratio = times.ratio("checkpointed", "plain")
         table.note += f" A checkpointed step takes {ratio} times as long (CPU, batch 1, float32)."
     return Part(figures, [table])
-
-
-def fixed_bytes(model: Fasa) -> dict[str, int]:
-    """Weights and their averages in float32, gradients, and AdamW's two moments."""
-    every = sum(tensor.numel() for tensor in model.state_dict().values())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    averages = every - sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    return {
-        "weights": 4 * every,
-        "averages": 4 * averages,  # what is frozen is shared
-        "gradients": 4 * trained,
-        "moments": 8 * trained,
-    }
 
 
 def kept_bytes(model: Fasa, batch: int, precision: torch.dtype, checkpointed: bool) -> int:

@@ -7,6 +7,7 @@ import platform
 import sys
 from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 # Those that touch pixels or the model.
@@ -66,3 +67,31 @@ def bfloat16_slowdown() -> float:
         return time.perf_counter() - start
 
     return seconds(torch.bfloat16) / seconds(torch.float32)
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that a process may still take, within its container's limit; None where
+    the system does not say (only Linux does here)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
+    except (OSError, ValueError, StopIteration):
+        return None
+    for limit, used, cache in _CONTAINERS:
+        with suppress(OSError, ValueError):
+            bound = int(Path(limit).read_text(encoding="ascii"))  # "max" without one
+            statistics = Path(cache).read_text(encoding="ascii").split()
+            cached = int(statistics[statistics.index("inactive_file") + 1])
+            free = min(free, bound - int(Path(used).read_text(encoding="ascii")) + cached)
+    return max(free, 0)
+
+
+_CGROUP = "/sys/fs/cgroup"
+_CONTAINERS = (  # the files of control groups 2 and 1: limit, use, what of it can be dropped
+    (f"{_CGROUP}/memory.max", f"{_CGROUP}/memory.current", f"{_CGROUP}/memory.stat"),
+    (
+        f"{_CGROUP}/memory/memory.limit_in_bytes",
+        f"{_CGROUP}/memory/memory.usage_in_bytes",
+        f"{_CGROUP}/memory/memory.stat",
+    ),
+)

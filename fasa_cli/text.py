@@ -18,6 +18,19 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as "12 s", "3 min" or "2 h 5 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def gigabytes(number: float) -> str:
+    """Bytes as "2.5 GB"."""
+    return f"{number / 1e9:.1f} GB"
+
+
 def score_text(score: float) -> str:
     """A score with four digits; one that would read as certainty reads ">0.9999"."""
     return ">0.9999" if score > 0.99994 else f"{score:.4f}"

@@ -14,6 +14,7 @@ from fasa_cli.errors import DatasetError
 
 if TYPE_CHECKING:
     from fasa_cli.config import Variant
+    from fasa_cli.training.trainer import Progress
 
 TABLE = "ablation.md"
 
@@ -24,7 +25,14 @@ def ablate(
     masks: train.Masks = None,
     validation: train.Validation = None,
     root: train.Root = None,
-    recipe: train.Recipe = "opensdi",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A recipe that comes with fasa: compact, opensdi, catnet-protocol.",
+            show_default="opensdi on CUDA, else compact",
+        ),
+    ] = None,
     config: train.Config = None,
     overrides: train.Overrides = None,
     out: Annotated[
@@ -55,10 +63,14 @@ def ablate(
 
     if photos is None and not data:
         raise DatasetError("nothing to train on; give PHOTOS, --data DATASET, or both")
-    resolved = train.resolve(recipe, config, overrides or ())
-    encoder_weights = encoder_weights or train.shipped_encoder(resolved)
     scores: dict[Variant, dict[str, Any]] = {}
     with joined(device) as processes:
+        if recipe is None:
+            recipe = "opensdi" if processes.device.type == "cuda" else "compact"
+            if config is None and processes.is_first:
+                say(f"recipe {recipe}, which trains on {processes.device}; --recipe takes another")
+        resolved = train.resolve(recipe, config, overrides or ())
+        encoder_weights = encoder_weights or train.shipped_encoder(resolved)
         sources = train.open_data(
             resolved,
             processes,
@@ -73,6 +85,11 @@ def ablate(
             decode=not no_check,
         )
         show_line = say if processes.is_first else train.silence
+        shown: dict[Variant, train.Shown] = {}
+
+        def show(variant: Variant, progress: Progress) -> None:
+            shown.setdefault(variant, train.Shown(show_line, f"{variant}: "))(progress)
+
         for variant, found in run(
             resolved,
             sources,
@@ -80,8 +97,11 @@ def ablate(
             processes,
             encoder_weights=encoder_weights,
             side_weights=side_weights,
-            report=lambda variant, progress: train.show(progress, show_line, f"{variant}: "),
+            report=show,
+            show_line=show_line,
         ):
+            if variant in shown:  # else it was finished before
+                shown[variant].close()
             scores[variant] = found
             if processes.is_first:
                 write_atomically(out / TABLE, ablation_table(scores).encode())

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from fasa_cli.commands import options
 from fasa_cli.commands.display import Progress as Counter
 from fasa_cli.commands.display import say, warn_of_slow_bfloat16
+from fasa_cli.text import counted, duration
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from fasa_cli.config import FasaConfig
     from fasa_cli.training.processes import Processes
     from fasa_cli.training.sources import Sources, SourceStats
     from fasa_cli.training.trainer import Progress
 
 DEMONSTRATION = ("training.epochs=2", "training.samples_per_epoch=32", "training.batch=4")
+FINE_TUNING = ("training.learning_rate=1e-5", "training.warmup_steps=0")
 SHOWN_EVERY = 10  # steps
 
 Photos = Annotated[
@@ -139,6 +144,8 @@ def train(
     changes += [f"{key}={value}" for key, value in named.items() if value is not None]
     if photos is None and not data:
         photos, changes = _examples(), [*DEMONSTRATION, *changes]
+        init = init or _shipped_start(resolve(recipe, config, changes))
+        changes = [*(FINE_TUNING if init else ()), *changes]
     resolved = resolve(recipe, config, changes)
     if encoder_weights is None and init is None:
         encoder_weights = shipped_encoder(resolved)
@@ -167,29 +174,48 @@ def train(
             side_weights=side_weights,
             tensorboard=tensorboard,
         )
+        for note in trainer.notes:
+            show_line(note)
         model = trainer.config.model
         if processes.is_first:
             warn_of_slow_bfloat16(resolved.training.precision, processes.device.type)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         show_line(
             f"{model.preset}, variant {model.variant}, {parameters:,} parameters; "
-            f"{trainer.steps} steps on {processes.count} x {processes.device}, from step "
-            f"{trainer.step}"
+            f"{counted(trainer.steps, 'step')} on {processes.count} x {processes.device}, from "
+            f"step {trainer.step}"
         )
         if model.encoder.kind == "open_clip" and trainer.start == "random weights":
             show_line(
                 "warning: CLIP starts from random weights and is frozen; --encoder-weights openai "
                 "--side-weights timm take pretrained ones (fasa weights pull)"
             )
-        weights = trainer.fit(lambda progress: show(progress, show_line))
+        if trainer.step == trainer.steps:
+            show_line("nothing is left to do; --epochs with a larger number goes on from here")
+        with Shown(show_line) as shown:
+            weights = trainer.fit(shown)
         show_line(f"weights: {weights}   (fasa scan PHOTOS --weights {weights})")
 
 
 def _examples() -> Path:
     from fasa_cli.assets import shipped_examples
 
-    say("no photos or data given: a short demonstration on the example photos, no useful model")
     return shipped_examples() / "authentic"
+
+
+def _shipped_start(config: FasaConfig) -> Path | None:
+    """The shipped weights, if they are of this architecture; says what the demonstration does."""
+    from fasa_cli.assets import shipped_weights
+    from fasa_cli.checkpoint import read_configuration
+
+    known = "no photos or data given: a short demonstration on the example photos; "
+    cure = "For a model of your own: fasa train PHOTOS --masks OBJECT_MASKS, or --data DATASET"
+    weights = shipped_weights()
+    if read_configuration(weights)[0] == config.model:
+        say(f"{known}the shipped weights learn on from them, and scan as well as before. {cure}")
+        return weights
+    say(f"{known}from random weights, so that what it makes finds nothing. {cure}")
+    return None
 
 
 def resolve(recipe: str, config: Path | None, changes: Sequence[str]) -> FasaConfig:
@@ -254,6 +280,9 @@ def open_data(
             )
         for stats in sources.stats:
             _show_stats(stats)
+        if sources.pool is not None and masks is not None:
+            known = len(sources.pool.masks)
+            say(f"object masks: {masks.name}, of {known} of {counted(len(sources.pool), 'photo')}")
         for name in sources.scored_on_what_is_learned():
             say(f"warning: {name} is both learned from and scored on; its scores say little")
     return sources.with_checks(processes.from_first(sources.checked))
@@ -262,7 +291,7 @@ def open_data(
 def _show_stats(stats: SourceStats) -> None:
     for problem in stats.problems:
         say(f"left out: {problem}")
-    text = f"{stats.role}: {stats.name}, {stats.images} images"
+    text = f"{stats.role}: {stats.name}, {counted(stats.images, 'image')}"
     if stats.manipulated is not None:
         text += f", {stats.manipulated} manipulated"
     if stats.unmarked:
@@ -270,20 +299,71 @@ def _show_stats(stats: SourceStats) -> None:
     say(text)
 
 
-def show(progress: Progress, show_line: Callable[[str], None] = say, prefix: str = "") -> None:
-    """A plain line every ten steps: it reads as well in a log as on a terminal."""
-    last = progress.step == progress.steps
-    if progress.step % SHOWN_EVERY and progress.validation is None and not last:
-        return
-    losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-    show_line(
-        f"{prefix}step {progress.step}/{progress.steps}  epoch {progress.epoch}  {losses}  "
-        f"{progress.samples_per_second:.3g} samples/s, "
-        f"{progress.data_wait_share:.0%} waiting for data"
-    )
-    if progress.validation is not None:
-        numbers = (f"{name} {_number(value)}" for name, value in progress.validation.items())
-        show_line(f"{prefix}validation (native, threshold 0.5): " + "  ".join(numbers))
+class Shown:
+    """A training as it goes: a bar in a terminal, with rate, time left and loss; elsewhere a line
+    every ten steps, which reads well in a log. Validations get a line of their own."""
+
+    def __init__(self, show_line: Callable[[str], None] = say, prefix: str = "") -> None:
+        self._show_line, self._prefix = show_line, prefix
+        self._bar: tqdm[NoReturn] | None = None
+        self._has_bar = show_line is say and sys.stderr.isatty()
+
+    def __enter__(self) -> Shown:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show a step."""
+        last = progress.step == progress.steps
+        left = (progress.steps - progress.step) * progress.seconds_per_step
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        if self._has_bar:
+            self._advance(progress)
+        elif progress.step % SHOWN_EVERY == 0 or progress.validation is not None or last:
+            self._show_line(
+                f"{self._prefix}step {progress.step}/{progress.steps}  epoch {progress.epoch}  "
+                f"{losses}  {progress.samples_per_second:.3g} samples/s, "
+                f"{progress.data_wait_share:.0%} waiting for data, {duration(left)} left"
+            )
+        if progress.validation is not None:
+            numbers = (f"{name} {_number(value)}" for name, value in progress.validation.items())
+            self._note(
+                f"{self._prefix}epoch {progress.epoch}, validation (native, threshold 0.5): "
+                + "  ".join(numbers)
+            )
+
+    def _advance(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(
+                total=progress.steps,
+                initial=progress.step - 1,
+                desc=f"{self._prefix}training",
+                unit="step",
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
+        self._bar.set_postfix_str(
+            f"epoch {progress.epoch}, loss {progress.losses['total']:.3f}, "
+            f"{progress.samples_per_second:.3g} samples/s",
+            refresh=False,
+        )
+        self._bar.update()
+
+    def _note(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        self._show_line(text)
+        if self._bar is not None:
+            self._bar.refresh()
 
 
 def _number(value: float | int | None) -> str:

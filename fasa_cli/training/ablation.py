@@ -25,11 +25,13 @@ def ablate(
     encoder_weights: str | None = None,
     side_weights: str | None = None,
     report: Callable[[Variant, Progress], None] = lambda variant, progress: None,
+    show_line: Callable[[str], None] = lambda note: None,
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
     """Train each variant in a folder of its own below `out`, and yield its final scores.
 
     Only the network is compared, without what follows it (postprocess/). Variants that are finished
-    there are not trained again, and one that was cut off resumes.
+    there are not trained again, and one that was cut off resumes. `show_line` is called with what
+    the trainer changed, as to memory.
 
     Raises:
         DatasetError: there is no validation set.
@@ -47,6 +49,8 @@ def ablate(
             encoder_weights=encoder_weights,
             side_weights=side_weights,
         )
+        for note in trainer.notes:
+            show_line(f"{variant}: {note}")
         trainer.fit(lambda progress, variant=variant: report(variant, progress))  # type: ignore[misc]
         yield variant, trainer.folder.last_scores() or {}
 

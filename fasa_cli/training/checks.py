@@ -18,7 +18,7 @@ from fasa_cli.data.parquet import ParquetDataset
 from fasa_cli.data.samples import FolderDataset, Problem, SampleError, refuse
 from fasa_cli.errors import DatasetError, OutputError
 from fasa_cli.files import write_atomically
-from fasa_cli.training.samples import single_threaded
+from fasa_cli.training.samples import single_threaded, usable_workers
 from fasa_cli.training.sources import Sources, SourceStats
 
 
@@ -108,7 +108,7 @@ def _inspect(role: str, dataset: Dataset, workers: int, advance: Callable[[], No
     loader = DataLoader(
         _Inspection(dataset),
         batch_size=8,
-        num_workers=workers,
+        num_workers=usable_workers(workers),
         collate_fn=list,
         worker_init_fn=single_threaded,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ SCORES = {
     "pixel_auc": "pixel AUC",
     "false_alarm_large_share": "authentic images with > 1 % marked",
 }
+
+
+# Scores may coincide: the wide solid line shows beneath the narrow dashed ones.
+_LINES = (("-", 3.0), ("--", 1.5), ("-.", 1.5), (":", 1.5))
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]]) -> bytes:
@@ -27,18 +32,26 @@ def draw_curves(lines: Sequence[Mapping[str, Any]]) -> bytes:
     steps = [line["step"] for line in lines]
     for name in LOSSES:
         values = [line["losses"][name] for line in lines]
-        if any(values):
-            axes[0].plot(steps, values, label=name, linewidth=2 if name == "total" else 1)
+        if any(values):  # one that is 0 has no place on a logarithmic axis
+            shown = [value if value > 0 else math.nan for value in values]
+            axes[0].plot(steps, shown, label=name, linewidth=2 if name == "total" else 1)
     axes[0].set(ylabel="loss", yscale="log")
     if validated:
-        for name, label in SCORES.items():
+        for (name, label), (style, width) in zip(SCORES.items(), _LINES, strict=True):
             points = [
                 (line["step"], line["validation"][name])
                 for line in validated
                 if line["validation"].get(name) is not None
             ]
             if points:
-                axes[1].plot(*zip(*points, strict=True), label=label, marker="o", markersize=3)
+                axes[1].plot(
+                    *zip(*points, strict=True),
+                    label=label,
+                    marker="o",
+                    markersize=3,
+                    linestyle=style,
+                    linewidth=width,
+                )
         axes[1].set(ylabel="validation", ylim=(-0.02, 1.02))
     for axis in axes:
         axis.grid(alpha=0.3)

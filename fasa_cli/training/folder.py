@@ -7,7 +7,7 @@ metrics.jsonl .csv   losses every few steps, scores after every epoch
 curves.png           the same as curves
 last.safetensors     averaged weights of the last checkpoint, for `fasa scan`
 best.safetensors     those of the epoch that scored best on the validation set
-trainer.safetensors  what training resumes from; a finished run no longer needs it
+trainer.safetensors  what training resumes from; a finished run is extended from it
 MODEL_CARD.md        what the weights are, from what, and how they scored
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ METRICS, TABLE, CURVES = "metrics.jsonl", "metrics.csv", "curves.png"
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "trainer.safetensors"
 CARD, BAD_BATCH, TENSORBOARD = "MODEL_CARD.md", "bad_batch", "tensorboard"
 
+_LONGEST_VALUE = 60  # characters, in messages
+
 # What samples and gradients do not depend on.
 FREE = {
     ("data", "workers"),
@@ -48,32 +50,68 @@ class TrainingFolder:
     def __init__(self, out: Path) -> None:
         self.out = out
 
-    def open(self, identity: Mapping[str, Any], made_on: Mapping[str, Any]) -> None:
+    def open(
+        self,
+        identity: Mapping[str, Any],
+        made_on: Mapping[str, Any],
+        free: Iterable[tuple[str, str]] = (),
+        steps: int = 0,
+    ) -> str | None:
         """Start a run here, or resume one of the same `identity` (plain JSON values); settings
-        in `FREE` may differ.
+        in `FREE` and `free` may differ. More epochs extend the run: returns a sentence that says
+        so. `steps` is where it is to end.
 
         Raises:
-            OutputError: the folder cannot be written, or holds another run.
+            OutputError: the folder cannot be written, holds another run, or a finished one whose
+                state is gone.
         """
         path = self.out / RUN
         wanted = json.loads(json.dumps(identity))
         if path.exists():
-            before = _without_free(self._read_run())
-            compared = _without_free(wanted)
-            other = [key for key in compared if before.get(key) != compared[key]]
-            if other:
+            before = self._read_run()
+            note = self._extended(before, wanted, {*FREE, *free})
+            if not self.has_state and any(line["step"] >= steps for line in self.metrics()):
                 raise OutputError(
-                    f"{self.out}: holds a training with another {' and '.join(other)}; give "
-                    "another --out"
+                    f"{self.out}: holds a finished training without {STATE}, from which it would "
+                    "go on; give another --out, with --init to start from its weights"
                 )
-            return
+            return note
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be made ({error.strerror})") from error
-        config = FasaConfig.model_validate(wanted["configuration"])
+        self._write_run({**wanted, **made_on})
+        return None
+
+    def _extended(
+        self, before: dict[str, Any], wanted: dict[str, Any], free: set[tuple[str, str]]
+    ) -> str | None:
+        """Check that `wanted` is the run that is here, or the same with more epochs."""
+        differing = _differing(before, wanted, free)
+        epochs = "training.epochs"
+        old, new = differing.get(epochs, (0, 0))
+        if list(differing) == [epochs] and old < new:
+            extended = [*before.get("extended", []), {"epochs": old, "to": new}]
+            self._write_run({**before, **wanted, "extended": extended})
+            return (
+                f"extended from {old} to {new} epochs; from here on the learning rate follows the "
+                "longer schedule"
+            )
+        if differing:
+            named = ", ".join(
+                f"{key} ({_shown(there)} there, {_shown(here)} here)"
+                for key, (there, here) in differing.items()
+            )
+            raise OutputError(
+                f"{self.out}: holds a training with another {named}; give another --out"
+                + (" (a run can be extended, not shortened)" if epochs in differing else "")
+            )
+        return None
+
+    def _write_run(self, run: Mapping[str, Any]) -> None:
+        config = FasaConfig.model_validate(run["configuration"])
         write_atomically(self.out / CONFIG, dump_config(config).encode())
-        write_atomically(path, json.dumps({**wanted, **made_on}, indent=2).encode())
+        write_atomically(self.out / RUN, json.dumps(run, indent=2).encode())
 
     def _read_run(self) -> dict[str, Any]:
         path = self.out / RUN
@@ -164,13 +202,50 @@ class TrainingFolder:
             ) from error
 
 
-def _without_free(run: dict[str, Any]) -> dict[str, Any]:
-    """A run's identity without the settings that another machine may need to change."""
-    configuration = {
-        section: {key: value for key, value in values.items() if (section, key) not in FREE}
-        for section, values in run.get("configuration", {}).items()
+def _differing(
+    before: Mapping[str, Any], wanted: Mapping[str, Any], free: set[tuple[str, str]]
+) -> dict[str, tuple[Any, Any]]:
+    """What differs between a run and what is wanted: dotted keys of the configuration, or other
+    parts of its identity, with both values."""
+    there, here = (_leaves(run.get("configuration", {})) for run in (before, wanted))
+    for section, key in free:
+        there.pop(f"{section}.{key}", None)
+        here.pop(f"{section}.{key}", None)
+    there |= _of_data(before)
+    here |= _of_data(wanted)
+    for key, value in wanted.items():
+        if key not in ("configuration", "data"):
+            there[key], here[key] = before.get(key), value
+    return {
+        key: (there.get(key), here.get(key))
+        for key in [*here, *(key for key in there if key not in here)]
+        if there.get(key) != here.get(key)
     }
-    return {**run, "configuration": configuration}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"training": {"batch": 2}} -> {"training.batch": 2}."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = value
+    return leaves
+
+
+def _of_data(run: Mapping[str, Any]) -> dict[str, Any]:
+    """{"data: photos": "2 images, sha256 0123abcd..."} of each source; several are numbered."""
+    found: dict[str, Any] = {}
+    for number, fact in enumerate(run.get("data") or [], start=1):
+        name = f"data {number}: {fact['role']}"
+        found[name] = f"{fact['images']} images, sha256 {str(fact['sha256'])[:12]}"
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = "none" if value is None else json.dumps(value) if isinstance(value, list) else str(value)
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
 
 
 def dump_config(config: FasaConfig) -> str:

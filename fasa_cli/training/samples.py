@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 
 import cv2
@@ -119,6 +121,12 @@ def stack(
             return item
     images, masks = zip(*items, strict=True)
     return torch.stack(images), torch.stack(masks)
+
+
+def usable_workers(wanted: int) -> int:
+    """As many worker processes as this process has cores; more only take each other's time."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(wanted, cores)
 
 
 def single_threaded(_: int) -> None:

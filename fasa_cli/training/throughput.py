@@ -31,6 +31,10 @@ class Throughput:
         return self._batch * len(self._steps) / max(1e-9, sum(map(sum, self._steps)))
 
     @property
+    def seconds_per_step(self) -> float:
+        return sum(map(sum, self._steps)) / max(1, len(self._steps))
+
+    @property
     def data_wait_share(self) -> float:
         waited = sum(waited for waited, _ in self._steps)
         return waited / max(1e-9, sum(map(sum, self._steps)))

@@ -34,9 +34,10 @@ from fasa_cli.predictor import Predictor, to_unit_range
 from fasa_cli.results import ImageScores
 from fasa_cli.training.card import model_card
 from fasa_cli.training.folder import BAD_BATCH, BEST, CARD, LAST, TENSORBOARD, TrainingFolder
+from fasa_cli.training.memory import PREFETCHED, fit_to_memory, has_batch_norm
 from fasa_cli.training.optimisation import average, build_optimizer, resolve_precision, schedule
 from fasa_cli.training.processes import Processes
-from fasa_cli.training.samples import TrainingSamples, single_threaded, stack
+from fasa_cli.training.samples import TrainingSamples, single_threaded, stack, usable_workers
 from fasa_cli.training.sources import Sources
 from fasa_cli.training.state import Place, has_frozen_encoder, restore, state_tensors
 from fasa_cli.training.throughput import Throughput
@@ -58,6 +59,7 @@ class Progress:
     learning_rate: float
     samples_per_second: float
     data_wait_share: float
+    seconds_per_step: float
     validation: dict[str, Any] | None = None
 
 
@@ -82,7 +84,8 @@ class Trainer:
         Raises:
             CheckpointError: `init` or the state in `out` cannot be used.
             ConfigError: a kind of forgery is not known, or needs an autoencoder; the batch cannot
-                be divided; checkpointing does not fit the model; TensorBoard is not installed.
+                be divided, or does not fit into memory; checkpointing does not fit the model;
+                TensorBoard is not installed.
             OutputError: `out` holds a run of another configuration, start or data.
         """
         training = config.training
@@ -99,10 +102,16 @@ class Trainer:
         self.steps = training.epochs * self.steps_per_epoch
         self.model = processes.with_shared_norms(model).to(self.device)
         self.model = self.model.to(memory_format=torch.channels_last)
+        self.precision = resolve_precision(training.precision, self.device)
+        self.model.train()
+        parts, changed = fit_to_memory(
+            self.model, config, self.precision, self.device, processes.count
+        )
+        self.parts = max(processes.gather(parts))
+        self.notes = [changed] if changed else []
         self.averaged = _copy_to_average(self.model)
         self.loss = FasaLoss(training.loss)
         self.optimizer = build_optimizer(self.model, training)
-        self.precision = resolve_precision(training.precision, self.device)
         self.step = 0
         self.best = -math.inf
         self.folder = TrainingFolder(out)
@@ -140,6 +149,7 @@ class Trainer:
                 learning_rate=self.optimizer.param_groups[0]["lr"],
                 samples_per_second=throughput.samples_per_second,
                 data_wait_share=throughput.data_wait_share,
+                seconds_per_step=throughput.seconds_per_step,
                 validation=validation,
             )
             checkpoints = epoch_ended or bool(interval and self.step % interval == 0)
@@ -160,7 +170,7 @@ class Trainer:
         training = self.config.training
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(self.step, self.steps, training.warmup_steps)
-        parts = training.accumulate
+        parts = self.parts
         # So that the mean over all parts of all processes is the loss of the whole batch.
         manipulated = masks.flatten(1).any(1).sum().to(self.device)
         manipulated_per_part = float(self.processes.sum(manipulated)) / (
@@ -221,7 +231,7 @@ class Trainer:
         )
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor] | DatasetError]:
-        training, workers = self.config.training, self.config.data.workers
+        training, workers = self.config.training, usable_workers(self.config.data.workers)
         share = training.batch // self.processes.count
         first = self.processes.rank * share
         numbers = [
@@ -234,7 +244,7 @@ class Trainer:
                 batch_sampler=numbers,
                 collate_fn=stack,
                 num_workers=workers,
-                prefetch_factor=4 if workers else None,
+                prefetch_factor=PREFETCHED if workers else None,
                 pin_memory=self.device.type == "cuda",
                 worker_init_fn=single_threaded,
             )
@@ -287,7 +297,9 @@ class Trainer:
             "names": [fact.name for fact in self.sources.stats],
         }
         if self.processes.is_first:
-            self.folder.open(identity, made_on)
+            free = () if has_batch_norm(self.model) else (("training", "accumulate"),)
+            if note := self.folder.open(identity, made_on, free, self.steps):
+                self.notes.append(note)
         self.processes.gather(None)  # nobody reads before it is known to be this run
         if self.folder.has_state:
             tensors = self.folder.load_state()

@@ -1,5 +1,7 @@
 """`fasa train` as typed."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -49,7 +51,7 @@ def test_data_sets_are_read_checked_and_resumed(fasa, tmp_path, dataset):
     done = fasa(*command)
     assert done.exit_code == 0, done.stderr
     for said in (
-        "photos: photos, 1 images",
+        "photos: photos, 1 image",
         "set: set, 3 images, 2 manipulated",
         "warning: set is both learned from and scored on",
         "tiny, variant dct",
@@ -68,7 +70,7 @@ def test_data_sets_are_read_checked_and_resumed(fasa, tmp_path, dataset):
     assert "from step 3" in again.stderr
     other = fasa(*command, "--set", "training.seed=1")
     assert other.exit_code == 1
-    assert "another configuration" in other.stderr
+    assert "training.seed (0 there, 1 here)" in other.stderr
     same = fasa("train", "photos", "--config", run / "config.yaml", "--data", "set", "--val", "set",
                 "--device", "cpu")  # fmt: skip
     assert "from step 3" in same.stderr
@@ -125,3 +127,57 @@ def test_epochs_batch_and_rate_are_plain_options(tmp_path, monkeypatch):
     text = (tmp_path / "run/config.yaml").read_text()
     for line in ("epochs: 1", "batch: 2", "learning_rate: 0.003"):
         assert line in text
+
+
+def test_a_finished_run_can_be_extended_and_not_shortened(fasa, tmp_path):
+    write_photo(tmp_path / "photos/a.png", size=(64, 64))
+    command = ["train", "photos", *SMALL]
+    assert fasa(*command).exit_code == 0
+    more = fasa(*command, "--epochs", "3")
+    assert more.exit_code == 0, more.stderr
+    assert "extended from 1 to 3 epochs" in more.stderr
+    assert "from step 2" in more.stderr
+    run = tmp_path / "runs/train"
+    assert "epochs: 3" in (run / "config.yaml").read_text()
+    assert json.loads((run / "run.json").read_text())["extended"] == [{"epochs": 1, "to": 3}]
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").open()] == [2, 4, 6]
+    fewer = fasa(*command)
+    assert fewer.exit_code == 1
+    assert "training.epochs (3 there, 1 here)" in fewer.stderr
+    again = fasa(*command, "--epochs", "3")
+    assert "nothing is left to do" in again.stderr
+    (run / "trainer.safetensors").unlink()
+    weights = (run / "last.safetensors").read_bytes()
+    gone = fasa(*command, "--epochs", "3")
+    assert gone.exit_code == 1
+    assert "trainer.safetensors" in gone.stderr
+    assert (run / "last.safetensors").read_bytes() == weights
+
+
+def test_a_refusal_names_the_data_that_differ(fasa, tmp_path):
+    write_photo(tmp_path / "photos/a.png", size=(64, 64))
+    command = ["train", "photos", *SMALL]
+    assert fasa(*command).exit_code == 0
+    write_photo(tmp_path / "photos/b.png", 1, size=(64, 64))
+    other = fasa(*command)
+    assert other.exit_code == 1
+    assert "photos (1 images" in other.stderr
+    assert "2 images" in other.stderr
+
+
+def test_object_masks_are_counted(fasa, tmp_path):
+    for seed in range(2):
+        write_photo(tmp_path / f"photos/{seed}.png", seed, (64, 64))
+    write_mask(tmp_path / "objects/0.png", (64, 64))
+    done = fasa("train", "photos", "--masks", "objects", *SMALL)
+    assert done.exit_code == 0, done.stderr
+    assert "of 1 of 2 photos" in done.stderr
+
+
+def test_a_step_that_does_not_fit_is_refused_before_it(fasa, tmp_path, monkeypatch):
+    monkeypatch.setattr("fasa_cli.training.memory.free_memory", lambda: 1000)
+    write_photo(tmp_path / "photos/a.png", size=(64, 64))
+    done = fasa("train", "photos", *SMALL)
+    assert done.exit_code == 2
+    assert "free on cpu" in done.stderr
+    assert not (tmp_path / "runs/train/run.json").exists()

@@ -92,10 +92,10 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path, sources):
 
 def test_another_configuration_or_other_data_is_refused(tmp_path, sources, write_set):
     Trainer(tiny_config(), sources, tmp_path / "run", ALONE)
-    with pytest.raises(OutputError, match="another configuration"):
+    with pytest.raises(OutputError, match=r"learning_rate \(0\.001 there, 0\.0005 here\)"):
         Trainer(tiny_config(learning_rate=5e-4), sources, tmp_path / "run", ALONE)
     more = open_sources(tiny_config(), photos=sources.pool.folder, sets=[write_set("set")])
-    with pytest.raises(OutputError, match="another data"):
+    with pytest.raises(OutputError, match="data 2: set"):
         Trainer(tiny_config(), more, tmp_path / "run", ALONE)
 
 
