@@ -29,8 +29,9 @@ SUFFIX = ".calibration.json"
 
 
 Population = Literal["small", "large", "recompressed", "all"]
-_SMALL_PIXELS = 500_000
-_RECOMPRESSED_QUALITY = 75  # of JPEG; photos below it are their own population
+SMALL_PIXELS = 500_000
+_MOST_TIMES = 16  # as many pixels as the calibration's largest photo can still be compared
+RECOMPRESSED_QUALITY = 75  # of JPEG; photos below it are their own population
 LEAST_PHOTOS = 50  # untouched ones, for a calibration
 LEAST_FOR_RATES = 99  # of a kind, for rates of its own: fewer cannot tell that of `strong`
 
@@ -55,9 +56,9 @@ def as_logit(score: float) -> float:
 
 def population_of(size: tuple[int, int], jpeg_quality: int | None) -> Population:
     """The kind of photo that one of this (width, height) and JPEG quality is compared with."""
-    if jpeg_quality is not None and jpeg_quality < _RECOMPRESSED_QUALITY:
+    if jpeg_quality is not None and jpeg_quality < RECOMPRESSED_QUALITY:
         return "recompressed"
-    return "small" if size[0] * size[1] < _SMALL_PIXELS else "large"
+    return "small" if size[0] * size[1] < SMALL_PIXELS else "large"
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ class Source(_Part):
     authentic: int
     manipulated: int
     left_out: int
+    recompressed: int = 0  # of the counted, once more
     sha256: str
 
 
@@ -210,7 +212,7 @@ class Calibration(_Part):
     threshold: float  # at which regions were found
     populations: dict[Population, Reference]
     sources: tuple[Source, ...]
-    selection: dict[str, str | float | int | None]
+    selection: dict[str, str | bool | int | float | None]
 
     def reference_for(
         self, size: tuple[int, int], jpeg_quality: int | None
@@ -284,8 +286,8 @@ def _unlike(
     least, most = reference.pixels
     if pixels < least:
         reasons += (f"it has fewer pixels than any photo of the calibration ({least})",)
-    if pixels > 4 * most:
-        reasons += (f"it has over four times the pixels of any photo of the calibration ({most})",)
+    if pixels > _MOST_TIMES * most:
+        reasons += (f"it has over {_MOST_TIMES} times the pixels of any photo there ({most})",)
     known = reference.jpeg_quality
     if jpeg_quality is not None and known is not None and jpeg_quality < known[0]:
         reasons += (

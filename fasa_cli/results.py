@@ -340,11 +340,10 @@ class ScanRecord:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Higher for photos to look at first: by false alarm rate, or by score where there is no
-        calibration, then by marked area."""
+        """Higher for photos to look at first: by false alarm rate, or by highest score where there
+        is no calibration, then by marked area."""
         if self.false_alarm_rate is None:
-            score = self.score_max if self.score_area is None else self.score_area
-            return (0.0, score, self.area_fraction)
+            return (0.0, self.score_max, self.area_fraction)
         return (1.0, -self.false_alarm_rate, self.area_fraction)
 
     @property

@@ -42,8 +42,11 @@ BANDS = {"strong": 0.01, "moderate": 0.05, "weak": 0.2}
 
 
 def one_in(rate: float) -> str:
-    """A share of photos in words: 0.025 -> "1 in 40", 0.8 -> "80 %"."""
-    return f"1 in {1 / rate:.0f}" if 0 < rate <= 0.5 else f"{rate:.0%}"
+    """A share of photos in words: 0.025 -> "1 in 40", 0.21 -> "1 in 4.8", 0.8 -> "80%"."""
+    if not 0 < rate <= 0.5:
+        return f"{rate:.0%}"
+    times = 1 / rate
+    return f"1 in {times:.0f}" if times >= 10 else f"1 in {times:.1f}".removesuffix(".0")
 
 
 def rounded_score(score: float) -> float:

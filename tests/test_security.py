@@ -112,6 +112,8 @@ def commands(weights: str) -> dict[str, list[str]]:
         "train": ["photos", "--out", "run", *small],
         "ablate": ["--data", "forged", "--val", "forged", "--out", "ablation", *small],
         "weights show": [weights],
+        "calibrate": ["--authentic", "untouched", "--out", "c.json", *model],
+        "inspect": ["photos"],
     }
 
 
@@ -124,6 +126,8 @@ def names(command: object, prefix: str = "") -> Iterator[str]:
 def test_no_command_but_weights_pull_opens_a_connection_or_unpickles(tiny_weights: Path) -> None:
     for seed in range(3):
         write_photo(Path("photos", f"{seed}.png"), seed, size=(96, 80))
+    for seed in range(50):
+        write_photo(Path("untouched", f"{seed}.png"), seed)
     table = commands(str(tiny_weights))
     everything = set(names(typer.main.get_command(app)))
     assert everything - {"weights pull"} == set(table), "give a new command its arguments here"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fasa_cli.text import printable, without_byte_order_mark
+from fasa_cli.text import one_in, printable, without_byte_order_mark
 
 
 def test_printable_keeps_text_and_escapes_what_acts() -> None:
@@ -25,3 +25,11 @@ def test_lists_as_windows_writes_them(encoding, mark):
 
 def test_bytes_without_a_mark_stay_as_they_are():
     assert without_byte_order_mark(b"\xffa.jpg\n") == b"\xffa.jpg\n"
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(0.025, "1 in 40"), (0.21, "1 in 4.8"), (0.5, "1 in 2"), (0.8, "80%"), (0, "0%")],
+)
+def test_rates_are_said_as_one_in_so_many(rate: float, text: str) -> None:
+    assert one_in(rate) == text

@@ -53,6 +53,13 @@ def calibrate(
     largest: Annotated[
         float | None, typer.Option(metavar="MP", help="Leave out images of more megapixels.")
     ] = None,
+    recompress: Annotated[
+        bool,
+        typer.Option(
+            "--recompress",
+            help="Also photos of under half a megapixel in JPEG 50 to 74, as messengers send them.",
+        ),
+    ] = False,
     threshold: Threshold = 0.5,
     device: Device = "auto",
 ) -> None:
@@ -84,12 +91,19 @@ def calibrate(
     photos, sources = [], []
     with Progress(sum(map(len, sets)), "images") as progress:
         for one in sets:
-            scored, source = score_photos(predictor, one, threshold, progress.advance)
+            scored, source = score_photos(
+                predictor, one, threshold, progress.advance, recompress=recompress
+            )
             photos += scored
             sources.append(source)
             if source.left_out:
                 progress.note(f"{one.root}: {counted(source.left_out, 'image')} not readable")
-    selection = {"half": half, "limit": limit, "largest_megapixels": largest}
+    selection = {
+        "half": half,
+        "limit": limit,
+        "largest_megapixels": largest,
+        "recompress": recompress,
+    }
     calibration = fit_calibration(photos, sources, predictor, threshold, selection)
     _show(calibration)
     target = out or calibration_path(path)

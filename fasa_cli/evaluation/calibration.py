@@ -6,8 +6,9 @@ comes from its file, as in a scan.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ import numpy as np
 from fasa_cli import __version__
 from fasa_cli.calibration import (
     LEAST_PHOTOS,
+    RECOMPRESSED_QUALITY,
+    SMALL_PIXELS,
     Calibration,
     FalseAlarmCurve,
     Population,
@@ -27,7 +30,7 @@ from fasa_cli.calibration import (
     as_logit,
     population_of,
 )
-from fasa_cli.data.datasets import FolderDataset, SampleError
+from fasa_cli.data.datasets import FolderDataset, Sample, SampleError
 from fasa_cli.errors import CalibrationError, DatasetError
 from fasa_cli.evaluation.likelihood_ratio import (
     cllr,
@@ -37,6 +40,7 @@ from fasa_cli.evaluation.likelihood_ratio import (
     fit_logistic,
 )
 from fasa_cli.files import sha256_of_files, utc_now, write_atomically
+from fasa_cli.imaging.degradations import jpeg
 from fasa_cli.imaging.metadata import read_metadata
 from fasa_cli.imaging.regions import find_regions
 
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from fasa_cli.predictor import Predictor
 
 CONFIDENCE = 0.95
+RESENT = range(50, RECOMPRESSED_QUALITY)  # JPEG qualities of messengers
 LEAST_MANIPULATED = 20  # photos, for a likelihood ratio
 FOLDS = 5  # of the cross-validation that judges a ratio
 _SMALLEST_REGION = 1e-4  # of a photo
@@ -52,13 +57,15 @@ _SMALLEST_REGION = 1e-4  # of a photo
 @dataclass(frozen=True)
 class ScoredPhoto:
     """One photo of known truth: its `area_score` as a logit, and the (area as a share of the photo,
-    mean score as a logit) of its regions. `size` is (width, height)."""
+    mean score as a logit) of its regions. `size` is (width, height). `is_copy`: it was recompressed
+    for this, and belongs to its own kind only."""
 
     score: float
     manipulated: bool
     size: tuple[int, int]
     jpeg_quality: int | None
     regions: tuple[tuple[float, float], ...] = ()
+    is_copy: bool = False
 
     @property
     def population(self) -> Population:
@@ -71,13 +78,19 @@ def score_photos(
     dataset: FolderDataset,
     threshold: float,
     advance: Callable[[], None] = lambda: None,
+    *,
+    recompress: bool = False,
 ) -> tuple[list[ScoredPhoto], Source]:
     """Predict every image of a data set; what cannot be read is left out and counted.
+
+    With `recompress` small photos are predicted once more as a messenger sends them: in JPEG of a
+    quality of RESENT that depends on the name.
 
     Raises:
         DatasetError: a file is gone.
     """
     photos: list[ScoredPhoto] = []
+    copies: list[ScoredPhoto] = []
     left_out = 0
     for index, entry in enumerate(dataset.entries):
         try:
@@ -86,17 +99,13 @@ def score_photos(
         except SampleError:
             left_out += 1
         else:
-            mask = sample.target_mask
-            probabilities = predictor.predict(sample.image).probabilities
-            photos.append(
-                ScoredPhoto(
-                    as_logit(area_score(probabilities)),
-                    mask is not None and bool(mask.any()),
-                    (sample.image.shape[1], sample.image.shape[0]),
-                    quality,
-                    _regions(probabilities, threshold),
-                )
-            )
+            one = _scored(predictor, sample, sample.image, quality, threshold)
+            photos.append(one)
+            if recompress and one.size[0] * one.size[1] < SMALL_PIXELS:
+                quality = RESENT[zlib.crc32(sample.name.encode()) % len(RESENT)]
+                again = jpeg(sample.image, quality)
+                copy = _scored(predictor, sample, again, quality, threshold)
+                copies.append(replace(copy, is_copy=True))
         advance()
     manipulated = sum(photo.manipulated for photo in photos)
     try:
@@ -104,12 +113,27 @@ def score_photos(
     except OSError as error:
         raise DatasetError(f"{error.filename}: cannot be read ({error.strerror})") from error
     authentic = len(photos) - manipulated
-    return photos, Source(
+    return photos + copies, Source(
         name=dataset.name,
         authentic=authentic,
         manipulated=manipulated,
         left_out=left_out,
+        recompressed=len(copies),
         sha256=sha256,
+    )
+
+
+def _scored(
+    predictor: Predictor, sample: Sample, image: np.ndarray, quality: int | None, threshold: float
+) -> ScoredPhoto:
+    probabilities = predictor.predict(image).probabilities
+    mask = sample.target_mask
+    return ScoredPhoto(
+        as_logit(area_score(probabilities)),
+        mask is not None and bool(mask.any()),
+        (image.shape[1], image.shape[0]),
+        quality,
+        _regions(probabilities, threshold),
     )
 
 
@@ -118,20 +142,22 @@ def fit_calibration(
     sources: Iterable[Source],
     predictor: Predictor,
     threshold: float,
-    selection: dict[str, str | float | int | None] | None = None,
+    selection: dict[str, str | bool | int | float | None] | None = None,
 ) -> Calibration:
     """Curves and ratios of all photos, and of each population that has enough of them.
 
     Raises:
         CalibrationError: there are fewer than LEAST_PHOTOS untouched photos.
     """
-    untouched = sum(not photo.manipulated for photo in photos)
+    untouched = sum(not (photo.manipulated or photo.is_copy) for photo in photos)
     if untouched < LEAST_PHOTOS:
         raise CalibrationError(
             f"{untouched} untouched photos support no false alarm rate below "
             f"{1 / (untouched + 1):.2f}; give at least {LEAST_PHOTOS} with --authentic"
         )
-    groups: dict[Population, list[ScoredPhoto]] = {"all": list(photos)}
+    groups: dict[Population, list[ScoredPhoto]] = {
+        "all": [photo for photo in photos if not photo.is_copy]
+    }
     for photo in photos:
         groups.setdefault(photo.population, []).append(photo)
     return Calibration(

@@ -255,8 +255,8 @@ def _clipped(cells: Cells, share: np.ndarray) -> Finding | None:
     if inside < _CLIPPED_SHARE:
         return None
     text = (
-        f"{inside:.0%} of its pixels are clipped to white or black, which looks like an edit to a "
-        "network and is none."
+        f"{inside:.0%} of its pixels are clipped to white or black, which a network may take for "
+        "an edit."
     )
     return Finding("clipped", "against", round(inside, 4), text)
 

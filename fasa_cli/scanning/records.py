@@ -156,6 +156,7 @@ def _optional(value: float | None) -> float | str:
 _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "path": lambda record: record.path,
     "status": lambda record: record.status,
+    "score_max": lambda record: record.score_max,
     "band": lambda record: record.band or "",
     "false_alarm_rate": lambda record: _optional(record.false_alarm_rate),
     "false_alarm_low": lambda record: _optional((record.false_alarm_interval or (None, None))[0]),
@@ -164,7 +165,6 @@ _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "population": lambda record: record.population or "",
     "inconclusive": lambda record: "; ".join(record.inconclusive),
     "score_area": lambda record: _optional(record.score_area),
-    "score_max": lambda record: record.score_max,
     "area_fraction": lambda record: record.area_fraction,
     "regions": lambda record: record.region_count,
     "copy_move_pairs": lambda record: len(record.copy_move),

@@ -30,7 +30,7 @@ def test_folders_and_data_sets_give_a_calibration_beside_a_file(
     photos: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "c.json"
-    sets = ("--authentic", photos, "--manipulated", photos.parent / "forged")
+    sets = ("--authentic", photos, "--manipulated", photos.parent / "forged", "--recompress")
     code, said = calibrate(*sets, "--weights", tiny_weights, "--out", out)
     assert code == 0, said
     ours = read_calibration(out).calibration
@@ -44,7 +44,10 @@ def test_folders_and_data_sets_give_a_calibration_beside_a_file(
     assert len(reference.manipulated) == 24
     assert reference.ratio is not None
     assert all(len(each.sha256) == 64 for each in ours.sources)
-    assert set(ours.populations) == {"all", "small"}
+    assert set(ours.populations) == {"all", "small", "recompressed"}
+    assert sum(each.recompressed for each in ours.sources) == 97
+    low, high = ours.populations["recompressed"].jpeg_quality or (0, 0)
+    assert 50 <= low < high < 75
     assert "0.0135" in said  # the smallest rate
     assert calibration_path(tiny_weights).name == "tiny.calibration.json"
 
