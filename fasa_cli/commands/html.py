@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from fasa_cli.commands.display import Progress, say
+from fasa_cli.text import counted
 
 
 def check_report(out: Path, redact: str, made: Path | None = None) -> None:
@@ -30,9 +31,14 @@ def check_report(out: Path, redact: str, made: Path | None = None) -> None:
 
 
 def write_report(
-    run: Path, out: Path, redact: str, about: Mapping[str, str | None] | None = None
+    run: Path,
+    out: Path,
+    redact: str,
+    about: Mapping[str, str | None] | None = None,
+    originals_at: Path | None = None,
 ) -> None:
     """Write the HTML report of the scan in `run` and say what is in it; its head holds `about`.
+    Photos that were moved lie below `originals_at`.
 
     Raises:
         ConfigError: `redact` has other words than `paths`, `gps` and `none`.
@@ -46,10 +52,20 @@ def write_report(
     listed = min(SavedRun(run).count_records(), MOST_ROWS)
     with Progress(listed, "photos in the report") as progress:
         known = {label: text for label, text in (about or {}).items() if text}
-        summary = write_html_report(run, out, redact=hidden, advance=progress.advance, about=known)
+        summary = write_html_report(
+            run,
+            out,
+            redact=hidden,
+            advance=progress.advance,
+            about=known,
+            originals_at=originals_at,
+        )
     say(
-        f"report: {out}, {summary.bytes / 1e6:.1f} MB; of {summary.photos} photos "
+        f"report: {out}, {summary.bytes / 1e6:.1f} MB; of {counted(summary.photos, 'photo')} "
         f"{summary.listed} listed, {summary.thumbnails} pictured, {summary.previews} in large"
     )
     if summary.unreadable:
-        say(f"{summary.unreadable} photos are gone or have changed; their pictures are missing")
+        say(
+            f"{counted(summary.unreadable, 'photo')} gone or changed, whose pictures are missing; "
+            "--originals-at DIR names where photos lie now"
+        )

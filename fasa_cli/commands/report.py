@@ -20,7 +20,7 @@ from fasa_cli.commands.display import (
     show_tables,
 )
 from fasa_cli.commands.html import check_report, write_report
-from fasa_cli.commands.options import Case, Examiner, Note, Redact
+from fasa_cli.commands.options import Case, Examiner, Note, OriginalsAt, Redact
 from fasa_cli.errors import OutputError
 from fasa_cli.text import printable
 
@@ -81,6 +81,7 @@ def report(
         typer.Option(metavar="N", min=0, help="Of a scan: how many images, first what to look at."),
     ] = 10,
     redact: Redact = "paths,gps",
+    originals_at: OriginalsAt = None,
     case: Case = None,
     examiner: Examiner = None,
     note: Note = None,
@@ -100,7 +101,7 @@ def report(
         if len(runs) > 1:
             raise typer.BadParameter(f"{scans[0]} is a scan; report on it alone")
         about = {"Case": case, "Examiner": examiner, "Note": note}
-        _report_scan(scans[0], top, format, redact, out, about)
+        _report_scan(scans[0], top, format, redact, out, about, originals_at)
     elif sweeps := [run for run in runs if _holds(run, "robustness.json")]:
         if len(runs) > 1 or table or published:
             raise typer.BadParameter(f"{sweeps[0]} is a sweep; report on it alone, as it is")
@@ -200,6 +201,7 @@ def _report_scan(
     redact: str,
     out: Path | None,
     about: dict[str, str | None],
+    originals_at: Path | None,
 ) -> None:
     from fasa_cli.scanning.saved_run import SavedRun
 
@@ -207,7 +209,7 @@ def _report_scan(
         _show_scan(SavedRun(run), top)
     elif format == "html" and out:
         check_report(out, redact)
-        write_report(run, out, redact, about)
+        write_report(run, out, redact, about, originals_at)
     else:
         raise typer.BadParameter("a scan is shown here, or as a page with --out FILE.html")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,15 +51,13 @@ def verify(
     Exit codes: 0 all is as it was; 1 the scan cannot be read; 3 something is not.
     """
     from fasa_cli.files import json_line
-    from fasa_cli.scanning.bundle_verification import is_bundle, verify_bundle
+    from fasa_cli.scanning.bundle_verification import is_bundle, opened_run, verify_bundle
     from fasa_cli.scanning.saved_run import SavedRun
     from fasa_cli.scanning.signing import read_public_key
     from fasa_cli.scanning.verification import verify as check
 
     public = read_public_key(key) if key else None
     if bundled := is_bundle(run):
-        if rerun:
-            raise typer.BadParameter("--rerun needs the folder of the scan, not a bundle")
         result, saved = verify_bundle(run, originals_at=originals_at, weights=weights, key=public)
     else:
         saved = SavedRun(run, originals_at)
@@ -66,7 +65,8 @@ def verify(
             result = check(saved, weights=weights, advance=progress.advance, key=public)
     checked, findings = dict(result.checked), list(result.findings)
     if rerun and not result.bad("weights"):
-        again = _rerun(saved, rerun, tolerance, weights, encoder_weights, device)
+        with opened_run(run, originals_at) if bundled else nullcontext(saved) as read:
+            again = _rerun(read, rerun, tolerance, weights, encoder_weights, device)
         checked |= again.checked
         findings += again.findings
     elif rerun:
@@ -97,7 +97,8 @@ def _rerun(
     config = saved.description["config"]
     if config.get("deterministic"):
         be_deterministic()
-    path = weights or saved.weights_path or shipped_weights()
+    recorded = saved.weights_path
+    path = weights or (recorded if recorded and recorded.is_file() else shipped_weights())
     predictor = Predictor.from_checkpoint(
         path,
         device,
@@ -130,8 +131,7 @@ def _show(saved: SavedRun, checked: dict[str, int], bad: dict[str, int], bundled
     if "weights" not in checked:
         say("not checked: the weights, which are not in the bundle (--weights FILE)")
     if "rerun" not in checked:
-        cure = "only from the scan's own folder" if bundled else "--rerun N"
-        say(f"not checked: whether the model gives these results again ({cure})")
+        say("not checked: whether the model gives these results again (--rerun N)")
     if "signatures" not in checked:
         say("not checked: who ran the scan, and when (--key PUBLIC, where it is signed)")
     say(f"digest: {saved.description.get('digest')}")

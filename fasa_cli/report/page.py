@@ -90,18 +90,20 @@ def write_html_report(
     max_bytes: int = 40_000_000,
     advance: Callable[[], None] = lambda: None,
     about: Mapping[str, str] | None = None,
+    originals_at: Path | None = None,
 ) -> ReportSummary:
     """Write the report of the scan in `run_folder` as the file `out`; the model does not run.
 
     `redact` leaves out `paths` (absolute ones, and user names in them) and `gps` (positions).
     At most `previews` photos get a large view; pictures stop before the file exceeds `max_bytes`.
     `advance` is called once per photo that is listed. `about` is what its head says of the case, by
-    label ("Case", "Examiner", "Note"); what is empty is left out.
+    label ("Case", "Examiner", "Note"); what is empty is left out. Photos that were moved lie below
+    `originals_at`.
 
     Raises:
         OutputError: the folder holds no scan, or `out` cannot be written.
     """
-    run = SavedRun(run_folder)
+    run = SavedRun(run_folder, originals_at)
     page = _Page(run, frozenset(redact), previews, max_bytes, advance, about or {})
     write_lines(out, page.lines())
     place = json.dumps({"path": os.path.abspath(out)}) + "\n"

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from fasa_cli.errors import OutputError
+from fasa_cli.errors import ImageError, OutputError
 from fasa_cli.files import PIECE, sha256_of_stream
+from fasa_cli.results import ScanRecord
 from fasa_cli.scanning.bundle import MANIFEST, RUN_FILES, SUMS
 from fasa_cli.scanning.discovery import RUN_FOLDER
 from fasa_cli.scanning.saved_run import SavedRun
@@ -57,6 +58,48 @@ def verify_bundle(
             return _Check(files, Path(folder), originals_at, weights, key, advance).run()
         except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise OutputError(f"{path}: cannot be read as a bundle ({error})") from error
+
+
+@contextmanager
+def opened_run(path: Path, originals_at: Path | None = None) -> Iterator[SavedRun]:
+    """The run whose records are in a bundle, with its photos and outputs read from there; photos
+    that are not packed, from below `originals_at`.
+
+    Raises:
+        OutputError: this is no bundle, or it cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="fasa-") as folder, _opened(path) as files:
+        try:
+            check = _Check(files, Path(folder), originals_at, None, None, lambda: None)
+            check.unpacked_records()
+            yield _BundledRun(Path(folder), originals_at, check)
+        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise OutputError(f"{path}: cannot be read as a bundle ({error})") from error
+
+
+class _BundledRun(SavedRun):
+    """A run whose photos and outputs lie in a bundle."""
+
+    def __init__(self, folder: Path, originals_at: Path | None, check: _Check) -> None:
+        super().__init__(folder, originals_at)
+        self._check, self._entries = check, check.manifest()["photos"]
+        self._is_told = originals_at is not None
+
+    def _entry(self, record: ScanRecord) -> dict[str, Any]:
+        return next((entry for entry in self._entries if entry["name"] == record.name), {})
+
+    def _photo_bytes(self, record: ScanRecord) -> bytes:
+        if inside := self._entry(record).get("original"):
+            return self._check.read(str(inside))
+        if self._is_told:
+            return super()._photo_bytes(record)
+        raise ImageError(
+            f"{record.path}: is not in the bundle; name the folder of the photos with "
+            "--originals-at"
+        )
+
+    def _output_bytes(self, record: ScanRecord, kind: str) -> bytes:
+        return self._check.read(str(self._entry(record).get("outputs", {}).get(kind)))
 
 
 class _Files(Protocol):
@@ -133,7 +176,7 @@ class _Check:
 
     def run(self) -> tuple[Verification, SavedRun]:
         self._check_sums()
-        run = self._unpacked_records()
+        run = self.unpacked_records()
         self._checked["records"] = 1
         self._findings += check_records(run, "records")
         self._check_photos(run)
@@ -146,7 +189,7 @@ class _Check:
         return Verification(dict(self._checked), tuple(self._findings)), run
 
     def _check_sums(self) -> None:
-        lines = self._read(SUMS).decode("utf-8", "replace").splitlines()
+        lines = self.read(SUMS).decode("utf-8", "replace").splitlines()
         sums: dict[str, str] = {}
         for line in lines:
             expected, _, name = line.partition("  ")
@@ -167,11 +210,8 @@ class _Check:
                 self._add("files", name, "unlisted", f"is not in {SUMS}")
 
     def _check_photos(self, run: SavedRun) -> None:
-        try:
-            manifest = json.loads(self._read(MANIFEST))
-            entries = {entry["name"]: entry for entry in manifest["photos"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{MANIFEST}: cannot be read ({error}); get a fresh copy") from error
+        manifest = self.manifest()
+        entries = {entry["name"]: entry for entry in manifest["photos"]}
         if manifest.get("digest") != run.description.get("digest"):
             self._add("records", MANIFEST, "changed", "names another digest than the records")
         for record in run.records():
@@ -190,13 +230,23 @@ class _Check:
         for name in entries:
             self._add("records", name, "unlisted", f"is in {MANIFEST} but not in the records")
 
+    def manifest(self) -> dict[str, Any]:
+        """What the bundle says of its photos."""
+        try:
+            manifest: dict[str, Any] = json.loads(self.read(MANIFEST))
+            for entry in manifest["photos"]:
+                str(entry["name"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{MANIFEST}: cannot be read ({error}); get a fresh copy") from error
+        return manifest
+
     def _check_signatures(self, key: Ed25519PublicKey) -> None:
         signed = [name for name in (SUMS, "records/run.json") if self._hash(name + SUFFIX)]
         if not signed:
             self._add("signatures", SUMS + SUFFIX, "missing", "the bundle is not signed")
         for name in signed:
             self._checked["signatures"] += 1
-            if not is_signed_by(key, self._read(name), self._read(name + SUFFIX)):
+            if not is_signed_by(key, self.read(name), self.read(name + SUFFIX)):
                 self._add("signatures", name + SUFFIX, "foreign", "not a signature with this key")
 
     def _expect(self, check: str, inside: str, shown: str, expected: str) -> None:
@@ -219,7 +269,8 @@ class _Check:
                 return None
         return self._hashes[name]
 
-    def _read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
+        """A file of the bundle."""
         try:
             with self._files.open(name) as file:
                 data = file.read(_LONGEST_LIST + 1)
@@ -229,7 +280,8 @@ class _Check:
             raise OutputError(f"{name}: more than 1 GiB; not a bundle of fasa's")
         return data
 
-    def _unpacked_records(self) -> SavedRun:
+    def unpacked_records(self) -> SavedRun:
+        """The records, copied to where a run's lie."""
         folder = self._scratch / RUN_FOLDER
         folder.mkdir()
         for name in RUN_FILES:

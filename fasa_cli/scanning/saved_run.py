@@ -229,12 +229,16 @@ class SavedRun:
         """
         return self._read_output(record, "mask") > 127
 
-    def _read_output(self, record: ScanRecord, kind: str) -> np.ndarray:
+    def _output_bytes(self, record: ScanRecord, kind: str) -> bytes:
         target = self.output_path(record, kind)
         try:
-            data = target.read_bytes()
+            return target.read_bytes()
         except OSError as error:
             raise ImageError(f"{target}: cannot be read ({error.strerror}); scan again") from error
+
+    def _read_output(self, record: ScanRecord, kind: str) -> np.ndarray:
+        target = self.output_path(record, kind)
+        data = self._output_bytes(record, kind)
         if hashlib.sha256(data).hexdigest() != record.outputs_sha256.get(kind):
             raise ImageError(f"{target}: is not what the scan wrote; scan again")
         width, height = record.display_size

@@ -221,3 +221,37 @@ def test_a_deterministic_scan_is_another_configuration(run: Path, tiny_weights: 
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(threads)
         os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+def test_a_bundle_is_analysed_again_from_what_is_packed(run: Path) -> None:
+    rerun = ("--rerun", "2", "--device", "cpu")
+    assert fasa("bundle", "masks", "--originals", "--out", "with.zip").exit_code == 0
+    assert fasa("bundle", "masks", "--out", "without.zip").exit_code == 0
+    Path("masks").rename("kept")
+    Path("photos").rename("elsewhere")
+    with zipfile.ZipFile("with.zip") as archive:
+        archive.extractall("unpacked")
+    for bundle in ("with.zip", "unpacked"):
+        result = fasa("verify", bundle, *rerun)
+        assert result.exit_code == 0, result.stderr
+        assert "checked 2: photos analysed again: as recorded" in result.stderr
+    alone = fasa("verify", "without.zip", *rerun)
+    assert alone.exit_code == 3
+    assert "--originals-at" in alone.stderr
+    pointed = fasa("verify", "without.zip", *rerun, "--originals-at", "elsewhere")
+    assert pointed.exit_code == 0, pointed.stderr
+    for mask in Path("unpacked").rglob("*.mask.png"):
+        pixels = 255 - cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(mask), pixels)
+    changed = fasa("verify", "unpacked", *rerun)
+    assert changed.exit_code == 3
+    assert "photos analysed again: 2 not as recorded" in changed.stderr
+
+
+def test_a_report_of_moved_photos_is_pointed_at_them(run: Path) -> None:
+    Path("photos").rename("elsewhere")
+    lost = fasa("report", "masks", "--out", "r.html")
+    assert lost.exit_code == 0, lost.stderr
+    assert "--originals-at" in lost.stderr
+    found = fasa("report", "masks", "--out", "r.html", "--originals-at", "elsewhere")
+    assert "2 pictured" in found.stderr
