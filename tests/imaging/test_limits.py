@@ -106,7 +106,7 @@ def test_a_prediction_of_another_size_is_refused_before_it_is_decoded(
 
     def refused() -> None:
         with pytest.raises(ImageError, match="10000 x 9000 pixels but its image 40 x 32"):
-            predictions.predict(sample)
+            predictions.predict_sample(sample)
 
     assert peak_memory(refused) < 8_000_000
 
