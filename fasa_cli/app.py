@@ -60,7 +60,7 @@ class _Fasa(TyperGroup):
         except KeyboardInterrupt:
             say("interrupted; run the same command again to resume")
             code = ExitCode.INTERRUPTED
-        except BrokenPipeError:  # whoever read our stdout has gone: nobody is left to tell
+        except BrokenPipeError:  # whoever read our stdout has gone: nobody is left to report to
             silence_stdout()
             code = ExitCode.FATAL
         raise typer.Exit(code)

@@ -33,7 +33,7 @@ SMALL_PIXELS = 500_000
 _MOST_TIMES = 16  # as many pixels as the calibration's largest photo can still be compared
 RECOMPRESSED_QUALITY = 75  # of JPEG; photos below it are their own population
 LEAST_PHOTOS = 50  # untouched ones, for a calibration
-LEAST_FOR_RATES = 99  # of a kind, for rates of its own: fewer cannot tell that of `strong`
+LEAST_FOR_RATES = 99  # of a kind, for rates of its own: fewer cannot measure that of `strong`
 
 _SMALLEST = 1e-6  # score; its logit is the lowest there is
 
@@ -101,7 +101,7 @@ class FalseAlarmCurve(_Part):
 
     @property
     def smallest_rate(self) -> float:
-        """No lower rate can be told from this many photos."""
+        """No lower rate can be measured on this many photos."""
         return 1 / (len(self.scores) + 1)
 
     def count(self, score: float) -> int:
@@ -130,8 +130,8 @@ class FalseAlarmCurve(_Part):
         allowed = math.floor(rate * (len(self.scores) + 1) + 1e-9) - 1
         if allowed < 0:
             raise CalibrationError(
-                f"a false alarm rate of {rate:g} cannot be told from {len(self.scores)} untouched "
-                f"photos; the smallest they support is {self.smallest_rate:.4f}"
+                f"a false alarm rate of {rate:g} cannot be measured on {len(self.scores)} "
+                f"untouched photos; the smallest they support is {self.smallest_rate:.4f}"
             )
         return self.scores[-1 - allowed] if allowed < len(self.scores) else as_logit(0)
 
@@ -217,7 +217,7 @@ class Calibration(_Part):
     def reference_for(
         self, size: tuple[int, int], jpeg_quality: int | None
     ) -> tuple[Population, Reference]:
-        """The photos that tell the rate of one of this (width, height) and JPEG quality: those of
+        """The photos that give the rate of one of this (width, height) and JPEG quality: those of
         its kind, or all where these are too few."""
         kind = population_of(size, jpeg_quality)
         own = self.populations.get(kind)
@@ -241,7 +241,7 @@ class Calibration(_Part):
     ) -> Assessment:
         """What the `area_score` of a photo of this (width, height) and JPEG quality means.
 
-        `unjudgeable` is the share of the photo where nothing can be told.
+        `unjudgeable` is the share of the photo where nothing can be determined.
         """
         logit = as_logit(score)
         population, reference = self.reference_for(size, jpeg_quality)
@@ -249,7 +249,7 @@ class Calibration(_Part):
         kind, ratio = self.ratio_for(size, jpeg_quality) or (None, None)
         reasons = _unlike(reference, size, jpeg_quality)
         if unjudgeable > 0.5:
-            reasons += (f"nothing can be told on {unjudgeable:.0%} of the photo",)
+            reasons += (f"nothing can be determined on {unjudgeable:.0%} of the photo",)
         return Assessment(
             population=population,
             photos=len(reference.authentic.scores),

@@ -179,7 +179,7 @@ class Finding:
 
     `kind` is one of `noise`, `colour noise`, `sharpness`, `jpeg grid`, `clipped`, `unjudgeable`,
     `copy-move`, `pathway` and `stability`; `speaks` is "for", "against" or "neither". `value` is
-    the number that `text` tells in words.
+    the number that `text` says in words.
     """
 
     kind: str
@@ -292,8 +292,8 @@ class ScanRecord:
     scan had a calibration (calibration.py): `false_alarm_rate` with its 95 % interval, `log10_lr`
     with the bounds that the data support, and `band`, on photos of kind `population`, the ratio on
     those of kind `log10_lr_population`;
-    `inconclusive` are reasons why that cannot be told. `unjudgeable` gives per reason the share of
-    the photo where noise and sharpness cannot be measured.
+    `inconclusive` are reasons why that cannot be determined. `unjudgeable` gives per reason the
+    share of the photo where noise and sharpness cannot be measured.
     """
 
     schema_version: int

@@ -66,7 +66,7 @@ def inspect(
         ),
     ] = None,
 ) -> None:
-    """Say what photos' files tell of their own history: coding, metadata, previews, marks.
+    """Say what photos' files record of their own history: coding, metadata, previews, marks.
 
     No model runs, and nothing here is a verdict: every finding says what it does not show. Exit
     codes: 0 all inspected; 3 some inputs were not; 4 no image found; 10 --fail-on reached.

@@ -69,7 +69,7 @@ class ScoredPhoto:
 
     @property
     def population(self) -> Population:
-        """The kind of photo, as its file tells."""
+        """The kind of photo, as its file says."""
         return population_of(self.size, self.jpeg_quality)
 
 

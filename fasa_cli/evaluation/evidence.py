@@ -1,4 +1,4 @@
-"""How well scores tell manipulated photos from untouched ones, in the forensic field's measures.
+"""How well scores separate manipulated from untouched photos, in the forensic field's measures.
 
 Cllr and its least value, with intervals; the curves behind a detection error trade-off, a Tippett
 plot and a reliability diagram; and whether untouched photos alarm as often as a calibration says.

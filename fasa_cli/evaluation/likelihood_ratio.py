@@ -148,7 +148,7 @@ def cllr(manipulated: np.ndarray, authentic: np.ndarray) -> float:
 
 def cllr_min(manipulated: np.ndarray, authentic: np.ndarray) -> float:
     """The cost that is left when the ratios are calibrated as well as they can be on these very
-    photos (by isotonic regression): what the order of the scores cannot tell apart.
+    photos (by isotonic regression): what the order of the scores cannot separate.
 
     Raises:
         ValueError: as `cllr`.

@@ -1,7 +1,7 @@
 """What is measured in each 8 x 8 pixels of a photo, and where nothing can be measured.
 
 Noise and sharpness are what a mark can be checked against; a cell that is clipped, dark, flat, out
-of focus or a bar holds neither, so that no method can tell there whether the photo was changed.
+of focus or a bar holds neither, so that no method can say there whether the photo was changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FLAT = 0.2  # of noise; JPEG rounds less away to nothing
 _DETAIL = 0.6  # of fine detail, which a cell with structure has unless it is out of focus
 _STRUCTURE = 4.0  # mean gradient at half the resolution
 
-# Why nothing can be told of a cell, by its number in an unjudgeable map; 0 is none of them.
+# Why nothing can be determined of a cell, by its number in an unjudgeable map; 0 is none of them.
 REASONS = ("", "bars", "clipped", "dark", "flat", "out of focus")
 
 
@@ -96,7 +96,7 @@ def _by_cell(values: np.ndarray, side: int = CELL) -> np.ndarray:
 
 
 def unjudgeable_cells(cells: Cells, frame: Frame | None = None) -> np.ndarray:
-    """The number in REASONS why nothing can be told of a cell: uint8 h x w, 0 where something can.
+    """The number in REASONS why nothing can be determined of a cell, uint8 h x w; 0: something can.
 
     Of several reasons the first counts; `frame` is where the photo lies in its picture.
     """

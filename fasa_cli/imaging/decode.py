@@ -171,7 +171,7 @@ def decode_image(
 
 def count_pages(data: bytes) -> int:
     """How many pages or frames a file has, of which each can be decoded; 1 where that cannot be
-    told."""
+    read."""
     try:
         file_format = _supported_format(data, "")
         if file_format in ("JPEG XL", "camera RAW"):

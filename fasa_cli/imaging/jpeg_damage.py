@@ -46,7 +46,7 @@ class _Rule:
     `same` is by how much of its height a cell's step may differ, `share` how many cells along the
     border have it, `others` how many beside the border may. With `cells` on each of the two rows
     (`restarted` of them where a run ends within a row) a plane may show it alone, and with a share
-    of `weak` only together with another plane, or as luma where the texture goes on across the
+    of `weak` only together with another plane, or as luma where the texture continues across the
     border: its difference varies at most `varying` times as much as the texture itself. With fewer
     cells only such luma counts, `alone` high in `alone_share` of them.
     """
@@ -292,7 +292,7 @@ def _share(part: np.ndarray, height: float, rule: _Rule) -> tuple[float, int]:
 
 
 def _continues(texture: tuple[np.ndarray, np.ndarray], border: slice, rule: _Rule) -> bool:
-    """Whether what is seen above a border goes on below it, but for its mean."""
+    """Whether what is seen above a border continues below it, but for its mean."""
     across, along = (np.nanmedian(values.ravel()[border]) for values in texture)
     return bool(along >= rule.texture and across <= rule.varying * along)
 

@@ -1,7 +1,7 @@
 """ICC profiles: which are as good as sRGB, and pixels converted for people's eyes.
 
 The model sees the values as a file stores them, whatever their profile: converting would alter the
-traces that it looks for. What is shown to people is converted to sRGB.
+statistics that it looks for. What is shown to people is converted to sRGB.
 """
 
 from __future__ import annotations

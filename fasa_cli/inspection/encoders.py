@@ -23,7 +23,7 @@ _USERS = {
     "libjpeg 9": "libjpeg 9",
     "mozjpeg": "mozjpeg 3 or later (web services, image optimisers)",
 }
-# What programs write unless told otherwise: (quality, sampling).
+# What programs write by default: (quality, sampling).
 _DEFAULTS = {
     ("libjpeg", 75, "4:2:0"): "Pillow or cjpeg at their default quality",
     ("libjpeg", 95, "4:2:0"): "OpenCV at its default quality",

@@ -154,7 +154,7 @@ def _about_double(double: DoubleCompression) -> Iterator[Finding]:
         f"{region[4]:.1%} of the picture {what} an earlier compression at about quality "
         f"{double.quality}, unlike the rest; most of it lies within {region[2]:.0%} x "
         f"{region[3]:.0%} at ({region[0]:.0%}, {region[1]:.0%}) from the upper left as stored.",
-        "Flat and overexposed places show no trace of compression, either, and look the same here.",
+        "Flat and overexposed places show no sign of compression, either, and look the same here.",
     )
 
 

@@ -135,7 +135,7 @@ class Version:
 class Inspection:
     """One line of `fasa inspect --json`: what one file says of its own history.
 
-    `size` is (width, height) as its header declares it, zeros where that cannot be told.
+    `size` is (width, height) as its header declares it, zeros where it cannot be read.
     `metadata` holds what was read by group (exif, gps, xmp, iptc, text, ...), values as text;
     `content_credentials` what its C2PA manifests say, None where it has none. `versions` are other
     files that it was compared with and shows the same as. `maps` gives per kind the `path` of a

@@ -74,7 +74,7 @@ class AdaptiveDualBandDCT(nn.Module):
 # --- The DCT by halves ------------------------------------------------------------------------
 # The DCT's cosines of even frequency are symmetric about the image's middle, those of odd frequency
 # antisymmetric. So the even frequencies are those of the image's symmetric part alone, the odd ones
-# those of its antisymmetric part, and either part is told by one half of its side: half the
+# those of its antisymmetric part, and either part is given by one half of its side: half the
 # multiplications of one large product, and half the memory for its matrix.
 
 

@@ -1,5 +1,5 @@
 """What a scan says beside its marks: what the score means, why regions are marked, and where
-nothing can be told."""
+nothing can be determined."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ REGIONS_WITH_FINDINGS = 10  # the largest; more reasons than that nobody reads
 
 @dataclass(frozen=True)
 class Examined:
-    """A photo's regions with what is found in each, and where nothing can be told: `unjudgeable`
-    numbers the reasons of imaging.cells for each 8 x 8 pixels."""
+    """A photo's regions with what is found in each, and where nothing can be determined:
+    `unjudgeable` numbers the reasons of imaging.cells for each 8 x 8 pixels."""
 
     regions: tuple[Region, ...]
     unjudgeable: np.ndarray

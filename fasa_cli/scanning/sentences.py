@@ -66,7 +66,7 @@ def sorted_findings(region: Region) -> tuple[tuple[str, Finding], ...]:
 
 
 def unjudgeable_sentence(record: ScanRecord) -> str:
-    """Where nothing can be told; "" where that is nowhere."""
+    """Where nothing can be determined; "" where that is nowhere."""
     if not record.unjudgeable:
         return ""
     total = sum(record.unjudgeable.values())

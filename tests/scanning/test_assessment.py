@@ -1,4 +1,4 @@
-"""What a scan says beside its marks: what scores mean, reasons, and where nothing can be told."""
+"""What a scan says beside its marks: what scores mean, reasons, what cannot be determined."""
 
 import json
 from pathlib import Path

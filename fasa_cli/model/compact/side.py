@@ -114,7 +114,7 @@ class ResidualEnergy(nn.Module):
     """Log-energy of high-pass residuals: how strongly learned filters respond around a position.
 
     Ours: noise, resampling and compression are differences of a few grey levels under contents of
-    a hundred; what tells a region's history is not the sign of such a residual but its local
+    a hundred; what shows a region's history is not the sign of such a residual but its local
     strength, and by what factor it departs from the rest. A plain network takes very long to find
     such features behind the contents (benchmarks/accuracy.md). The filters sum to zero, so that
     flat colour and brightness drop out.
