@@ -152,14 +152,14 @@ def _evaluation_table(
 def _report_sweep(
     run: Path, metrics: list[str] | None, format: str, intervals: bool, out: Path | None
 ) -> None:
+    from fasa_cli.evaluation.metrics import METRICS
     from fasa_cli.evaluation.sweep_tables import sweep_tables
     from fasa_cli.evaluation.sweeps import read_sweep, sweep_csv
-    from fasa_cli.evaluation.tables import METRIC_NAMES
 
     sweep = read_sweep(run)
     names = metrics or ["pixel_f1"]
-    if unknown := [name for name in names if name not in METRIC_NAMES]:
-        raise typer.BadParameter(f"no metric {unknown[0]!r}; there are {', '.join(METRIC_NAMES)}")
+    if unknown := [name for name in names if name not in METRICS]:
+        raise typer.BadParameter(f"no metric {unknown[0]!r}; there are {', '.join(METRICS)}")
     if format == "csv":  # a line per severity, with every metric
         _write("".join(sweep_csv(sweep.runs)), format, out)
     else:

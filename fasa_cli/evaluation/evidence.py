@@ -19,6 +19,7 @@ from fasa_cli.results import ImageScores
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+EVIDENCE_METRICS = ("cllr", "cllr_min", "equal_error_rate")  # that tables of evaluations can show
 RESAMPLES = 500
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 LEAST = 5  # photos of each class, for any of this

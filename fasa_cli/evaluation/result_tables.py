@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from fasa_cli.errors import ConfigError, OutputError
+from fasa_cli.evaluation.evidence import EVIDENCE_METRICS
 from fasa_cli.evaluation.metrics import mean
 from fasa_cli.evaluation.published import AVERAGE, PublishedTable, published_tables
 from fasa_cli.evaluation.runs import EvaluationRun
@@ -149,6 +150,10 @@ def _cell(run: EvaluationRun | None, metric: str) -> Cell:
     if run is None:
         return Cell()
     scores = run.scores
+    if metric in EVIDENCE_METRICS:
+        found = run.evidence or {}
+        interval = found.get(f"{metric}_interval")
+        return Cell(found.get(metric), interval and tuple(interval), scores.images, scores.skipped)
     return Cell(getattr(scores, metric), run.intervals.get(metric), scores.images, scores.skipped)
 
 

@@ -28,8 +28,15 @@ METRIC_NAMES: dict[str, tuple[str, str]] = {
     "false_alarm_share": ("alarms", "false alarms: share with any pixel marked"),
     "false_alarm_large_share": ("alarms > 1 %", "false alarms: share with over 1 % marked"),
     "false_alarm_area": ("alarm area", "false alarms: mean area marked"),
+    "cllr": ("Cllr", "cost of the likelihood ratios, Cllr"),
+    "cllr_min": ("Cllr min", "Cllr with the best calibration"),
+    "equal_error_rate": ("EER", "equal error rate of images"),
 }
-LOWER_IS_BETTER = frozenset(name for name in METRIC_NAMES if name.startswith("false_alarm"))
+LOWER_IS_BETTER = frozenset(
+    name
+    for name in METRIC_NAMES
+    if name.startswith("false_alarm") or name in ("cllr", "cllr_min", "equal_error_rate")
+)
 DIGITS = 4  # as the paper prints them
 INTERVALS = (
     "Intervals are 95 %, by bootstrap over images, manipulated and authentic ones apart; one "

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from fasa_cli.evaluation.evidence import EVIDENCE_METRICS
 from fasa_cli.evaluation.metrics import METRICS
 from fasa_cli.evaluation.tables import (
     METRIC_NAMES,
@@ -129,4 +130,4 @@ def test_html_is_one_well_formed_page_with_escaped_names() -> None:
 
 
 def test_every_metric_has_a_name() -> None:
-    assert set(METRIC_NAMES) == set(METRICS)
+    assert set(METRIC_NAMES) == {*METRICS, *EVIDENCE_METRICS}
