@@ -1,10 +1,12 @@
 """Mutate valid image files by the thousand and decode them, under limits of time and memory.
 
     python benchmarks/fuzz.py --count 5000 --seed 1 --out benchmarks/results/fuzz.json
+    python benchmarks/fuzz.py --inspect --out benchmarks/results/fuzz-inspect.json
 
-Each file must end as a picture or as one ImageError of one line. Anything else (another exception,
-a crash, a hang, memory above the limit) is counted, and its bytes are kept with --keep FOLDER. The
-decoder runs in a child process; when one dies, the next continues after the file that killed it.
+Each file must end as a picture (--inspect: as an inspection) or as one ImageError of one line.
+Anything else (another exception, a crash, a hang, memory above the limit) is counted, and its bytes
+are kept with --keep FOLDER. Files are looked at in a child process; when one dies, the next
+continues after the file that killed it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import sys
 import time
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 # Measure this checkout, not a copy that happens to be installed.
@@ -31,10 +35,15 @@ from PIL import Image
 
 from fasa_cli.errors import ImageError
 from fasa_cli.imaging.decode import decode_image
+from fasa_cli.inspection.inspecting import inspect_bytes, section
+from tests.imaging.samples import HEIC, HEIC_TURNED, HEIC_TWO, dng
+from tests.inspection.files import exif_block, xmp_packet
 
 MEMORY = 3 << 30  # bytes of address space; 40 megapixels fit, a bomb does not
 MAX_PIXELS = 40_000_000
+XMP = xmp_packet('xmp:CreatorTool="An editor"', body="<xmp:Label>one</xmp:Label>")
 SECONDS = 20  # per file, and then the child is killed
+SOUND = ("decoded", "inspected", "refused")
 SPECIAL = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
 
 
@@ -55,9 +64,18 @@ def seeds() -> dict[str, list[bytes]]:
     def frames(name: str) -> bytes:
         return saved(image, name, save_all=True, append_images=[image.rotate(180)])
 
+    thumbnail = exif_block(saved(image, "JPEG"), Make="Maker", GPSLongitude=(1.0, 2.0, 3.0))
+    extras = {}
+    if find_spec("pillow_jxl"):
+        import pillow_jxl  # noqa: F401  (registers itself)
+
+        extras["JPEG XL"] = [saved(image, "JXL"), saved(image, "JXL", lossless=True)]
+    if find_spec("rawpy"):
+        extras["camera RAW"] = [dng(np.asarray(image.resize((96, 64))))]
     return {
         "JPEG": [
             saved(image, "JPEG", exif=exif),
+            saved(image, "JPEG", exif=thumbnail, xmp=XMP, comment="quality = 75"),
             saved(image, "JPEG", progressive=True),
             saved(image.convert("CMYK"), "JPEG"),
             frames("MPO"),
@@ -84,6 +102,8 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "GIF": [saved(image, "GIF"), frames("GIF")],
         "AVIF": [saved(image, "AVIF", exif=exif), frames("AVIF")],
+        "HEIC": [HEIC, HEIC_TURNED, HEIC_TWO],
+        **extras,
     }
 
 
@@ -131,6 +151,24 @@ def case(files: list[bytes], seed: int, number: int) -> bytes:
     return with_checksums(data) if number % 2 and data.startswith(b"\x89PNG") else data
 
 
+def inspected(data: bytes) -> str:
+    """As `outcome`, of an inspection."""
+    try:
+        inspection = inspect_bytes(data, "mutated")
+    except ImageError as error:
+        text = str(error)
+        sound = text.startswith("mutated: ") and "\n" not in text and text.isprintable()
+        return "refused" if sound else "refused with an unreadable message"
+    except BaseException as error:
+        return f"raised {type(error).__name__}"
+    try:
+        json.dumps(section(inspection), allow_nan=False)
+    except (TypeError, ValueError):
+        return "inspected to what is no JSON"
+    sound = all("\n" not in finding.text for finding in inspection.findings)
+    return "inspected" if sound else "inspected with an unreadable finding"
+
+
 def outcome(data: bytes) -> str:
     try:
         decoded = decode_image(data, "mutated", max_pixels=MAX_PIXELS)
@@ -144,7 +182,9 @@ def outcome(data: bytes) -> str:
     return "decoded" if sound else "decoded to something else"
 
 
-def child(files: list[bytes], seed: int, numbers: range, pipe: int) -> None:
+def child(
+    files: list[bytes], seed: int, numbers: range, pipe: int, judge: Callable[[bytes], str]
+) -> None:
     """Write one line per file to the pipe, before and after it is decoded."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     null = os.open(os.devnull, os.O_WRONLY)
@@ -153,14 +193,21 @@ def child(files: list[bytes], seed: int, numbers: range, pipe: int) -> None:
         data = case(files, seed, number)
         signal.alarm(SECONDS)
         start = time.perf_counter()
-        ended = outcome(data)
+        ended = judge(data)
         milliseconds = (time.perf_counter() - start) * 1000
         signal.alarm(0)
         os.write(pipe, f"{number}\t{ended}\t{milliseconds:.2f}\n".encode())
     os._exit(0)
 
 
-def fuzz(files: list[bytes], seed: int, count: int, keep: Path | None, name: str) -> dict:
+def fuzz(
+    files: list[bytes],
+    seed: int,
+    count: int,
+    keep: Path | None,
+    name: str,
+    judge: Callable[[bytes], str],
+) -> dict:
     ends: Counter[str] = Counter()
     slowest = peak = 0.0
     done = 0
@@ -169,7 +216,7 @@ def fuzz(files: list[bytes], seed: int, count: int, keep: Path | None, name: str
         process = os.fork()
         if process == 0:
             os.close(read)
-            child(files, seed, range(done, count), write)
+            child(files, seed, range(done, count), write, judge)
         os.close(write)
         with os.fdopen(read) as lines:
             for line in lines:
@@ -177,7 +224,7 @@ def fuzz(files: list[bytes], seed: int, count: int, keep: Path | None, name: str
                 done = int(number) + 1
                 slowest = max(slowest, float(milliseconds))
                 ends[ended] += 1
-                if keep and ended not in ("decoded", "refused"):
+                if keep and ended not in SOUND:
                     (keep / f"{name}-{number}").write_bytes(case(files, seed, int(number)))
         _, status, usage = os.wait4(process, 0)
         peak = max(peak, usage.ru_maxrss)
@@ -200,17 +247,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000, help="files per format")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--inspect", action="store_true", help="inspect instead of decoding")
+    parser.add_argument("--format", help="only files of this format")
     parser.add_argument("--keep", type=Path, help="keep files that ended badly here")
     parser.add_argument("--out", type=Path, help="write the result here as JSON")
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     results = {}
+    judge = inspected if options.inspect else outcome
     for name, files in seeds().items():
-        results[name] = fuzz(files, options.seed, options.count, options.keep, name)
+        if options.format not in (None, name):
+            continue
+        results[name] = fuzz(files, options.seed, options.count, options.keep, name, judge)
         print(name, results[name], flush=True)
     total = sum((Counter(result["ended"]) for result in results.values()), Counter())
-    bad = sum(number for end, number in total.items() if end not in ("decoded", "refused"))
+    bad = sum(number for end, number in total.items() if end not in SOUND)
     print(f"{total.total()} files: {dict(total)}; {bad} ended badly")
     if options.out:
         summary = {

@@ -23,6 +23,7 @@ PARTS = {
     "cpu": "speed_cpu",
     "model": "speed_model",
     "scan": "speed_scan",
+    "inspect": "speed_inspect",
     "growth": "speed_growth",
     "training": "speed_training",
     "step": "speed_step",

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
 from fasa_cli.imaging.jpeg_tables import LUMA, scaled_table
 from fasa_cli.imaging.limits import open_header
+from fasa_cli.imaging.png import chunks
 
 _LONGEST_TEXT = 200  # characters; a tag can hold megabytes
 
@@ -41,7 +42,7 @@ def read_metadata(data: bytes) -> PhotoMetadata:
     try:
         with open_header(data, sniff_format(data[:HEAD_BYTES]) or "") as image:
             quality, standard = _jpeg_quality(getattr(image, "quantization", None) or {})
-            exif = _exif(image)
+            exif = _exif(image, data)
             return PhotoMetadata(
                 camera=_camera(exif),
                 software=_text(exif.get(ExifTags.Base.Software)),
@@ -57,9 +58,22 @@ def read_metadata(data: bytes) -> PhotoMetadata:
         return PhotoMetadata()
 
 
-def _exif(image: Image.Image) -> Image.Exif:
+def exif_of(image: Image.Image, data: bytes) -> Image.Exif:
+    """EXIF of a file's bytes as Pillow opened them; no pixel is decoded, as Pillow does for PNG.
+
+    Raises:
+        Exception: it is damaged; Pillow raises nearly anything.
+    """
+    if image.format == "PNG" and "exif" not in image.info:
+        block = next((contents for kind, contents in chunks(data) if kind == b"eXIf"), None)
+        if block is not None:  # after the pixels
+            image.info["exif"] = b"Exif\0\0" + block
+    return Image.Image.getexif(image)
+
+
+def _exif(image: Image.Image, data: bytes) -> Image.Exif:
     try:
-        return image.getexif()
+        return exif_of(image, data)
     except Exception:  # as above; the JPEG tables are still worth reporting
         return Image.Exif()
 

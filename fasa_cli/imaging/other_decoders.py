@@ -124,7 +124,12 @@ def develop_raw(data: bytes) -> tuple[np.ndarray, int]:
 
     with rawpy.imread(io.BytesIO(data)) as raw:
         orientation = _FLIPS.get(raw.sizes.flip, 1)
-        return np.ascontiguousarray(raw.postprocess(use_camera_wb=True)), orientation
+        pixels = raw.postprocess(use_camera_wb=True)
+    if pixels.ndim == 2 or pixels.shape[2] == 1:  # a sensor without colours
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise ValueError(f"it was developed to {pixels.shape} of {pixels.dtype}")
+    return np.ascontiguousarray(pixels), orientation
 
 
 def _need(file_format: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fasa_cli.inspection.records import Component, JpegStructure, Segment
 
 _LISTED_SEGMENTS = 500
@@ -70,7 +72,7 @@ _TRAILERS = (
 )
 # A marker within coded data: FF and neither a stuffed zero, nor padding, nor a restart.
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_FIRST_WINDOW, _LARGEST_WINDOW = 1 << 10, 1 << 20  # bytes of coded data looked at together
 
 # The lengths of code lists in annex K's example tables; encoders that do not optimise write these.
 _STANDARD_CODES = {
@@ -226,13 +228,24 @@ def _huffman_tables(walk: _Walk, contents: bytes) -> None:
 def _coded_data(walk: _Walk, data: bytes, start: int) -> int:
     """Where the coded data of a scan end; its restart markers are counted."""
     walk.scans += 1
-    match = _NEXT_MARKER.search(data, start)
-    end = len(data) if match is None else match.start()
-    if walk.interval:
-        for expected, restart in enumerate(_RESTART.finditer(data, start, end)):
-            walk.restarts += 1
-            walk.restart_errors += data[restart.start() + 1] != 0xD0 + expected % 8
-    return end
+    expected, size = 0, _FIRST_WINDOW
+    while start < len(data):
+        window = np.frombuffer(data, np.uint8, min(size + 1, len(data) - start), start)
+        places = np.flatnonzero(window[:-1] == 0xFF)
+        followers = window[places + 1]
+        is_restart = followers & 0xF8 == 0xD0
+        ends = places[(followers != 0x00) & (followers != 0xFF) & ~is_restart]
+        if walk.interval:
+            restarts = followers[is_restart & (places < (ends[0] if len(ends) else size))]
+            order = 0xD0 + (np.arange(expected, expected + len(restarts)) % 8)
+            walk.restarts += len(restarts)
+            walk.restart_errors += int((restarts != order).sum())
+            expected += len(restarts)
+        if len(ends):
+            return start + int(ends[0])
+        start += size
+        size = min(2 * size, _LARGEST_WINDOW)  # small at first: a file can have a million scans
+    return len(data)
 
 
 def _sampling(components: tuple[Component, ...]) -> str:

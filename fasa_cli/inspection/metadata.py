@@ -8,11 +8,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from fasa_cli.imaging.limits import open_header
+from fasa_cli.imaging.metadata import exif_of
+from fasa_cli.imaging.png import chunks
 from fasa_cli.imaging.profiles import profile_name
 from fasa_cli.inspection.jpeg import segment_contents
 from fasa_cli.inspection.records import JpegStructure
@@ -146,7 +149,7 @@ def _exif(
         if image is not None:
             block = image.info.get("exif", b"")
             block = block if isinstance(block, bytes) else b""
-            return block.removeprefix(b"Exif\0\0"), image.getexif()
+            return block.removeprefix(b"Exif\0\0"), exif_of(image, data)
     except Exception as error:  # as above
         problems.append(f"EXIF cannot be read ({type(error).__name__})")
     return b"", Image.Exif()
@@ -295,18 +298,10 @@ def _profile(data: bytes, structure: JpegStructure | None, image: Image.Image | 
 
 def _png_text(data: bytes) -> Iterator[tuple[str, str]]:
     """(keyword, text) of every text chunk, those after the pixels too."""
-    position, found = 8, 0
-    while position + 12 <= len(data) and found < _MOST_VALUES:
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            found += 1
-            chunk = data[position + 8 : position + 8 + length]
-            keyword, _, rest = chunk.partition(b"\0")
-            yield keyword.decode("latin-1")[:80], _chunk_text(kind, rest)
-        if kind == b"IEND":
-            return
-        position += 12 + length
+    texts = ((kind, one) for kind, one in chunks(data) if kind in (b"tEXt", b"zTXt", b"iTXt"))
+    for kind, contents in islice(texts, _MOST_VALUES):
+        keyword, _, rest = contents.partition(b"\0")
+        yield keyword.decode("latin-1")[:80], _chunk_text(kind, rest)
 
 
 def _chunk_text(kind: bytes, rest: bytes) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import IFDRational
 
 from fasa_cli.imaging.metadata import PhotoMetadata, read_metadata
@@ -96,3 +98,23 @@ def test_damaged_exif_keeps_the_quality() -> None:
     data = saved(quality=70, exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 40)
     metadata = read_metadata(data)
     assert (metadata.jpeg_quality, metadata.camera) == (70, None)
+
+
+def test_exif_after_the_pixels_of_a_png_is_read_without_decoding_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "PNG")
+    data, block = stream.getvalue(), exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + block
+    whole = len(block).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    end = data.rindex(b"IEND") - 4
+
+    def refuse(image: object) -> None:
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr(PngImageFile, "load", refuse)
+    assert read_metadata(data[:end] + whole + data[end:]).camera == "Maker"
+    assert read_metadata(data).camera is None

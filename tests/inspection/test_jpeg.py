@@ -77,6 +77,18 @@ def test_a_lost_restart_marker_is_counted() -> None:
     assert structure.restart_errors > 0
 
 
+def test_restart_markers_at_every_place_of_a_window_are_counted() -> None:
+    scan = jpeg(scene(320, 240), restart_marker_rows=1, subsampling=0)
+    head = scan.index(b"\xff\xda")
+    for padding in range(1014, 1034):  # of the scan's data, which are searched in windows
+        data = bytearray(scan[: head + 14]) + b"\x01" * padding
+        for number in range(10):
+            data += b"\xff" + bytes([0xD0 + number % 8]) + b"\x02\xff\x00"
+        structure = read_structure(bytes(data) + b"\xff\xd9rest")
+        assert (structure.restart_markers, structure.restart_errors) == (10, 0)
+        assert structure.trailing_bytes == 4
+
+
 def test_what_follows_the_end_is_counted_and_named() -> None:
     structure = read_structure(jpeg(scene()) + b"PK\x03\x04" + bytes(500))
     assert structure.trailing_bytes == 504
