@@ -128,7 +128,7 @@ def _compared(plain: Preview, shown: np.ndarray, picture: np.ndarray) -> Compari
         )
         if best is None or found[:3] > best[:3]:
             best = found
-        if fit >= _FITS:  # no other turn fits better
+        if found[0] >= _FITS:  # no other turn fits better
             break
     if best is not None and best[0] >= _ELSE:
         return _laid_over(plain, best)
