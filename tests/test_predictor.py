@@ -181,8 +181,8 @@ def test_cuda_out_of_memory_halves_the_batch_and_says_so(predictor, caplog):
         alone = predictor.predict(image)
         np.testing.assert_allclose(prediction.probabilities, alone.probabilities, atol=1e-5)
     assert [record.getMessage() for record in caplog.records] == [
-        "CUDA ran out of memory with 8 images at a time; going on with 4",
-        "CUDA ran out of memory with 4 images at a time; going on with 2",
+        "CUDA ran out of memory with 8 images at a time; continuing with 4",
+        "CUDA ran out of memory with 4 images at a time; continuing with 2",
     ]
     tight.batches.clear()
     limited.predict_batch(images[:3])
