@@ -36,9 +36,10 @@ from fasa_cli.postprocess.damage import set_aside
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
 from fasa_cli.results import CopyMovePair, DecodedImage, Frame, Prediction, WeightsInfo
 
-# Ours: a photo is analysed whole where memory allows (about 100 bytes a pixel), which holds for
-# the 12 megapixels of a phone; a larger one in tiles (model/tiling.py).
+# Ours: a photo is analysed whole where memory allows (about 200 bytes a pixel); a larger one in
+# tiles (model/compact/tiling.py), which a CPU does as fast in less memory.
 LARGEST_WHOLE_PIXELS = 12_600_000
+LARGEST_WHOLE_ON_CPU = 2_100_000  # pixels
 LARGEST_WHOLE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
 _THREADS = os.cpu_count() or 1  # that search for copy-move pairs while the model runs
 
@@ -166,7 +167,11 @@ class Predictor:
         return np.ascontiguousarray(pixels), frame
 
     def _predict_equal(self, images: list[np.ndarray]) -> list[Prediction]:
-        if self.config.input_size is None and not _fits(images[0]):
+        height, width = images[0].shape[:2]
+        in_tiles = not _fits(images[0]) or (
+            self.device.type == "cpu" and height * width > LARGEST_WHOLE_ON_CPU
+        )
+        if self.config.input_size is None and in_tiles:
             return [self._predict_in_tiles(image) for image in images]
         predictions: list[Prediction] = []
         while len(predictions) < len(images):

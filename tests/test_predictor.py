@@ -130,7 +130,7 @@ def test_large_photos_are_seen_in_tiles_at_native_resolution(predictor, monkeypa
     whole = predictor.predict(image)
     monkeypatch.setattr(module, "LARGEST_WHOLE_PIXELS", 1000)
     monkeypatch.setattr(
-        module, "localise_in_tiles", lambda *args: localise_in_tiles(*args, tile=64, overlap=32)
+        module, "localise_in_tiles", lambda *args: localise_in_tiles(*args, tile=64)
     )
     prediction = predictor.predict(image)
     assert (whole.tiles, prediction.tiles) == (1, 2)
@@ -246,3 +246,15 @@ def test_cuda_agrees_with_the_cpu():
 def test_cuda_without_cuda_is_an_error():
     with pytest.raises(DeviceError, match="0 CUDA devices"):
         resolve_device("cuda")
+
+
+def test_a_cpu_sees_in_tiles_what_would_take_much_memory(predictor, monkeypatch):
+    image = photo(70, 90)
+    whole = predictor.predict(image)
+    monkeypatch.setattr(module, "LARGEST_WHOLE_ON_CPU", 70 * 90 - 1)
+    monkeypatch.setattr(
+        module, "localise_in_tiles", lambda *args: localise_in_tiles(*args, tile=64)
+    )
+    prediction = predictor.predict(image)
+    assert (whole.tiles, prediction.tiles) == (1, 4)
+    np.testing.assert_allclose(prediction.probabilities, whole.probabilities, atol=0.05)

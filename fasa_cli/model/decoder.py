@@ -119,6 +119,7 @@ class FrequencyGate(nn.Module):
 
     def __init__(self, stages: int, width: int) -> None:
         super().__init__()
+        self.stages = stages
         self.layers = nn.Sequential(
             nn.Conv2d(9, width, 3, stride=2, padding=1),
             nn.BatchNorm2d(width),
@@ -131,8 +132,10 @@ class FrequencyGate(nn.Module):
         )
 
     def forward(self, frequency: Tensor, size: tuple[int, int]) -> Tensor:
-        """B x 9 x H x W -> B x S x size."""
-        return resize(self.layers(frequency), size)
+        """B x 9 x H x W -> B x S x size; from tiles, whose gate is made with their pixels, what
+        `layers` gave (B x S x h x w)."""
+        made = frequency.shape[1] == self.stages
+        return resize(frequency if made else self.layers(frequency), size)
 
 
 class SimpleDecoder(nn.Module):

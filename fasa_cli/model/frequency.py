@@ -239,15 +239,16 @@ class _Phases(NamedTuple):
         turn_across = torch.polar(torch.ones_like(across), -math.pi / 2 * across / width)
         up_opposite = -1j * turn.conj()
         up_opposite[0] = 0  # frequency H is none
-        complex_type = torch.promote_types(like.dtype, torch.complex32)
-        v, h = (k / height).square() / 2, torch.stack([across, width - across], -1) / width
+        kind = torch.promote_types(like.dtype, torch.complex32)
+        down = (k / height)[..., None].square().to(like.dtype)
+        sideways = (torch.stack([across, width - across], -1) / width).square().to(like.dtype)
         return cls(
-            *(
-                phase.to(complex_type)
-                for phase in (turn / 2, turn_across, turn.conj(), up_opposite)
-            ),
-            -torch.arange(height) % height,
-            (v[..., None].to(like.dtype) + (h.square() / 2).to(like.dtype)).sqrt_(),
+            down=(turn / 2).to(kind),
+            across=turn_across.to(kind),
+            up=turn.conj().to(kind),
+            up_opposite=up_opposite.to(kind),
+            opposite=-torch.arange(height) % height,
+            radius=((down + sideways) / 2).sqrt_(),
         )
 
 

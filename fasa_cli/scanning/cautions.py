@@ -5,6 +5,7 @@ from __future__ import annotations
 from fasa_cli.imaging.metadata import PhotoMetadata
 from fasa_cli.results import DecodedImage, Prediction
 
+_LARGE = 12_600_000  # pixels; whatever a camera of today takes is no special case
 _SMALL_SIDE = 256  # pixels; about what the model was trained on
 _STRONG_COMPRESSION = (
     75  # JPEG quality; below it the statistics that editing changes are mostly gone
@@ -32,7 +33,7 @@ def cautions(
             f"Resized for the model: it saw {seen} of {width} x {height} pixels; small edits may "
             "be missed."
         )
-    if prediction.tiles > 1:
+    if prediction.tiles > 1 and width * height > _LARGE:
         notes.append(f"Large: analysed in {prediction.tiles} overlapping tiles.")
     frame = prediction.frame
     if frame is not None and frame.box != (0, 0, width, height):

@@ -28,7 +28,7 @@ def test_an_ordinary_photo_has_none():
         ({"effective": (200, 150)}, "200 x 150 of 400 x 300"),
         ({"size": (200, 300)}, "Small: 200 x 300"),
         ({"warnings": ("ends in grey",)}, "ends in grey"),
-        ({"tiles": 6}, "6 overlapping tiles"),
+        ({"tiles": 30, "size": (6000, 4000)}, "30 overlapping tiles"),
         ({"frame": Frame(20, 290, 0, 400)}, "400 x 270 pixels at (0, 20)"),
     ],
 )
@@ -36,3 +36,7 @@ def test_each_limit_is_said(arguments, words):
     (sentence,) = said(**arguments)
     assert words in sentence
     assert sentence.endswith(".")
+
+
+def test_tiles_that_keep_everything_are_no_limit():
+    assert said(tiles=6) == ()

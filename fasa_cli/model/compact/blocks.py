@@ -33,8 +33,8 @@ class ResidualBlock(nn.Module):
             if context is None:
                 cells = F.avg_pool2d(features, self.cell) if self.window else features
                 context = self.context_of(cells)
-            if context.shape[-2:] != (1, 1):
-                size = features.shape[-2:]
+            size = features.shape[-2:]
+            if context.shape[-2:] not in ((1, 1), size):
                 context = F.interpolate(context, size, mode="bilinear", align_corners=False)
             change = change + context
         return F.relu(features + change)

@@ -28,6 +28,7 @@ _CLIPPED = 0.5 / 255  # from 0 or 1: half a grey level
 _RIDGE = 1e-2  # of the noise level function's fit
 _ROWS = 128  # of a photo that are measured together, a multiple of CELL
 _MARGIN = 6 * CELL  # around them: the coarsest strengths look that far
+_FINE_SEES = 2  # cells around its own that what is fine looks at, at most
 _BLOCK_ROWS = 128  # of cells that a residual block processes together
 
 FINE = 3 * 15  # channels: strengths of 4 x 4 DCTs, which the noise level function explains
@@ -66,25 +67,38 @@ class LocalStatistics(nn.Module):
         self.register_buffer("grey", 255 * basis[:, None], persistent=False)  # 15 x 1 x 4 x 4
         self.register_buffer("ycc", ycc, persistent=False)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, first: int = 0, last: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """B x 3 x H x W RGB in [0, 1] -> the statistics, B x channels x ceil(H / 8) x ceil(W / 8),
-        and the factors of the noise level function, B x factors x the same grid; float32."""
+        and the factors of the noise level function, B x factors x the same grid; float32.
+
+        Only of the rows of cells `first` to `last`, where these are given: what is fine sees fewer
+        of those around than what is coarse.
+        """
         height, width = image.shape[-2:]
+        last = -(-height // CELL) if last is None else last
         with torch.autocast(image.device.type, enabled=False), torch.no_grad():
             image = F.pad(image.float(), (0, -width % CELL, 0, -height % CELL), mode="replicate")
             image = image.contiguous(memory_format=torch.channels_last)  # half the time on a CPU
-            around = F.pad(image, (1, 2, 1, 2), mode="replicate")
+            top = max(0, first - _FINE_SEES)
+            near = image[:, :, top * CELL : (last + _FINE_SEES) * CELL]
+            around = F.pad(near, (1, 2, 1, 2), mode="replicate")
             fine = torch.log(_by_cell(F.conv2d(around, self.small).abs_()).add_(_QUIET[0]))
-            blocks = F.conv2d(image, self.block, stride=CELL).abs_()
+            blocks = F.conv2d(near, self.block, stride=CELL).abs_()
             near_zero = torch.exp(-2 * blocks.square())
             logarithms = torch.log(blocks.add_(_QUIET[1]))
             of_blocks = _mean_3x3(torch.cat([logarithms, near_zero], 1))
-            colour = torch.einsum("cr,brhw->bchw", self.ycc, image)
-            means = _by_cell(colour)
-            saturation = _by_cell(image.amax(1, keepdim=True) - image.amin(1, keepdim=True))
-            ends = [(image > 1 - _CLIPPED).float(), (image < _CLIPPED).float()]
+            means = _by_cell(torch.einsum("cr,brhw->bchw", self.ycc, near))
+            saturation = _by_cell(near.amax(1, keepdim=True) - near.amin(1, keepdim=True))
+            ends = [(near > 1 - _CLIPPED).float(), (near < _CLIPPED).float()]
             clipped = _by_cell(torch.cat(ends, 1))
-            half, quarter = (self._coarse(colour[:, :1], factor) for factor in (2, 4))
+            inner = slice(first - top, last - top)
+            fine, of_blocks, means, saturation, clipped = (
+                one[:, :, inner] for one in (fine, of_blocks, means, saturation, clipped)
+            )
+            luma = torch.einsum("r,brhw->bhw", self.ycc[0], image)[:, None]
+            half, quarter = (self._coarse(luma, factor)[:, :, first:last] for factor in (2, 4))
             parts = [fine, of_blocks, means, saturation, clipped, half, quarter]
             return torch.cat(parts, 1), _factors(means[:, :1], saturation, clipped, half, quarter)
 
@@ -179,9 +193,8 @@ class DctStatistics(nn.Module):
             factors: list[Tensor] = []
 
             def strip(first: int, last: int, start: int, stop: int) -> Tensor:
-                statistics, own = self.statistics(pixels(slice(start * CELL, stop * CELL)))
-                rows = slice(first - start, first - start + last - first)
-                statistics, own = statistics[:, :, rows], own[:, :, rows]
+                part = pixels(slice(start * CELL, stop * CELL))
+                statistics, own = self.statistics(part, first - start, last - start)
                 function.add(own, statistics[:, :FINE])
                 factors.append(own)
                 return F.conv2d(statistics, whole[..., None, None], bias)

@@ -94,12 +94,12 @@ class ResidualStem(nn.Module):
         if self.training:
             return self._features(image)
         # In strips: of a large photo nothing else would take so much memory. The same numbers,
-        # since a position sees 6 pixels around it and a strip 16 more than it answers for.
+        # since a position sees 6 pixels around it and a strip 8 more than it answers for.
         height = image.shape[2]
         strips = []
         for top in range(0, height, _STRIP_ROWS):
-            start, stop = max(0, top - 16), top + _STRIP_ROWS
-            rows = self._features(image[:, :, start : stop + 16])[:, :, (top - start) // 2 :]
+            start, stop = max(0, top - 8), top + _STRIP_ROWS
+            rows = self._features(image[:, :, start : stop + 8])[:, :, (top - start) // 2 :]
             strips.append(rows[:, :, : _STRIP_ROWS // 2])
         return torch.cat(strips, dim=2)
 

@@ -1,4 +1,4 @@
-"""Large photos in overlapping tiles: bounded memory at native resolution.
+"""Photos in overlapping tiles: bounded memory at native resolution, in about the same time.
 
 Ours: the paper resizes every image, which destroys the high frequencies that a native-resolution
 model lives on. A tile alone would not give the photo's answer: parts of the model see all of the
@@ -7,21 +7,20 @@ photo, others so far that an overlap would have to be most of the tile.
 - The semantic encoder runs once on the photo, resized as ever; each tile gets its part of the map.
 - So do the local DCT statistics, at one cell per 8 x 8 pixels, their pixels read strip by strip.
 - The side backbone runs tile by tile, but only a few layers at a time. Their features are put into
-  one map of the photo, from which the next layers get a tile with its surroundings. So an overlap
-  need only hide what a few layers see. Each block's context comes from that map too: means of
-  single tiles would show as steps of up to 0.1 in the probabilities.
+  one map of the photo, from which the next layers get a tile with its surroundings. So a margin
+  need only hide what a few layers see, and little is computed twice. Each block's context comes
+  from that map too: means of single tiles would show as steps of up to 0.1 in the probabilities.
 - The DCT: a band mask depends on cycles per pixel only, so that a band is a convolution with one
-  fast-fading kernel at any size. What a tile's border changes in it, the overlap hides.
+  fast-fading kernel at any size. What a tile's border changes in it, the margin hides.
 
-So nothing needs blending: where two tiles overlap, the one whose border is farther away answers.
-The pixels are looked at twice, since the finest stage's features are too many to be kept until the
-decoder needs them.
+So nothing needs blending: each tile answers for its inner part, without its margins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,12 +33,14 @@ from fasa_cli.model.compact.blocks import ResidualBlock
 from fasa_cli.model.compact.side import ResidualSide
 from fasa_cli.model.fasa import Fasa
 
-TILE = 1536  # pixels, a tile's side; smaller ones overlap more, larger ones have a costlier DCT
-OVERLAP = 224  # pixels that neighbours share, about: borders are then no nearer than 96, which is
-# what the deepest block sees, three cells of 32
-_KEPT = torch.float16
-_LARGEST = torch.finfo(_KEPT).max
-_ROWS = 256  # of a photo that are resized at a time
+TILE = 1024  # pixels, the side of what a tile answers for; its margins are around that
+MARGIN = 128  # pixels, after which a band has faded, and more than the decoder's coarsest map sees
+_LAYERS_SEE = 3  # cells: a residual block two, the convolution after it one
+_STEM_SEES = 32  # pixels, more than it does
+FULL_PRECISION = 6_000_000  # pixels; a larger photo's features are kept in half precision
+_GIVING_BACK_PAYS = 4_000_000  # pixels; of smaller photos it takes a tenth of the time
+_LARGEST_HALF = torch.finfo(torch.float16).max
+_ROWS = 256  # of a photo that are resized or averaged at a time, a multiple of DEEPEST_STRIDE
 
 
 @dataclass(frozen=True)
@@ -52,37 +53,38 @@ class Span:
     last: int
 
 
-def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Cover an axis evenly with equal tiles of at most `tile` pixels that share about `overlap`.
+def spans(length: int, tile: int, margin: int) -> list[Span]:
+    """Cover an axis with tiles that answer for at most `tile` pixels each, all about as many, and
+    cover `margin` more on both sides where the photo has them.
 
     All numbers are multiples of DEEPEST_STRIDE, so that every stage's grid is the photo's own;
     the last ones are the padded length.
     """
-    length = _padded(length)
-    if length <= tile:
-        return [Span(0, length, 0, length)]
-    count = -(-(length - overlap) // (tile - overlap))
-    needed = _padded(-(-(length + (count - 1) * overlap) // count))
-    cells, tile_cells = length // DEEPEST_STRIDE, min(tile, needed) // DEEPEST_STRIDE
-    starts = [round(i * (cells - tile_cells) / (count - 1)) for i in range(count)]
-    stops = [start + tile_cells for start in starts]
-    borders = [0, *((a + b) // 2 for a, b in zip(starts[1:], stops, strict=False)), cells]
+    cells, margin = _padded(length) // DEEPEST_STRIDE, _padded(margin) // DEEPEST_STRIDE
+    count = -(-cells // max(1, tile // DEEPEST_STRIDE))
+    borders = [index * cells // count for index in range(count + 1)]
     return [
-        Span(*(DEEPEST_STRIDE * cell for cell in span))
-        for span in zip(starts, stops, borders, borders[1:], strict=False)
+        Span(
+            DEEPEST_STRIDE * max(0, first - margin),
+            DEEPEST_STRIDE * min(cells, last + margin),
+            DEEPEST_STRIDE * first,
+            DEEPEST_STRIDE * last,
+        )
+        for first, last in pairwise(borders)
     ]
 
 
 def localise_in_tiles(
-    model: Fasa, photo: np.ndarray, *, tile: int = TILE, overlap: int = OVERLAP
+    model: Fasa, photo: np.ndarray, *, tile: int = TILE
 ) -> tuple[np.ndarray, int]:
     """What the model, which must work at native resolution, answers for a photo of any size.
 
-    `photo` is H x W x 3 uint8 RGB. Returns H x W float32 probabilities and the number of tiles.
-    Within 0.002 of the answer for the whole at once; with trained weights 0.0003 was measured.
+    `photo` is H x W x 3 uint8 RGB, `tile` is the side in pixels of what a tile answers for. Returns
+    H x W float32 probabilities and the number of tiles. Within 0.002 of the answer for the whole at
+    once.
     """
     with torch.inference_mode():
-        return _TiledPhoto(model, photo, tile, overlap).probabilities()
+        return _TiledPhoto(model, photo, tile).probabilities()
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -104,7 +106,9 @@ class Tile:
         The same numbers as resizing to the photo's grid and cropping, without a map of that size.
         """
         rows, columns = (self._weights(whole, size[axis], axis) for axis in (0, 1))
-        return rows @ whole @ columns.T
+        # Channels last, as the convolutions that follow want it.
+        part = (rows @ whole[0].permute(1, 2, 0).flatten(1)).unflatten(1, (whole.shape[3], -1))
+        return (columns @ part).permute(2, 0, 1)[None]
 
     def _weights(self, whole: Tensor, count: int, axis: int) -> Tensor:
         """count x cells weights of a linear interpolation, as F.interpolate's: outer edges meet."""
@@ -128,6 +132,24 @@ class Tile:
             slice(span.first // stride, span.last // stride) for span in (self.rows, self.columns)
         )
 
+    def trimmed(self, margin: int) -> Tile:
+        """The same tile with margins of at most `margin` pixels, a multiple of DEEPEST_STRIDE."""
+
+        def trim(span: Span) -> Span:
+            start, stop = max(span.start, span.first - margin), min(span.stop, span.last + margin)
+            return replace(span, start=start, stop=stop)
+
+        return replace(self, rows=trim(self.rows), columns=trim(self.columns))
+
+    def part(self, features: Tensor, inner: Tile) -> Tensor:
+        """Of 1 x C x h x w over this tile, what is over another within it."""
+        stride = (self.rows.stop - self.rows.start) // features.shape[2]
+        rows, columns = (
+            slice(one.start - whole.start, one.stop - whole.start)
+            for one, whole in zip(inner.cells(stride), self.cells(stride), strict=True)
+        )
+        return features[:, :, rows, columns]
+
 
 _Layer = Callable[[Tensor, Tile], Tensor]
 
@@ -135,47 +157,52 @@ _Layer = Callable[[Tensor, Tile], Tensor]
 class _TiledPhoto:
     """One photo, its tiles, and the maps of the whole that they need."""
 
-    def __init__(self, model: Fasa, photo: np.ndarray, tile: int, overlap: int) -> None:
-        self._model, self._photo = model, torch.from_numpy(photo)
+    def __init__(self, model: Fasa, photo: np.ndarray, tile: int) -> None:
+        self._model, self._photo, self._tile = model, torch.from_numpy(photo), tile
         self._device = next(model.parameters()).device
         height, width = photo.shape[:2]
         self._size = _padded(height), _padded(width)
-        self._tiles = [
-            Tile(self._size, rows, columns)
-            for rows in spans(height, tile, overlap)
-            for columns in spans(width, tile, overlap)
-        ]
         self._semantic_map = model.semantic_map(self._shrunk(model.config.encoder.size))
         self._statistics = self._joined_statistics()
+        self._gate = _PhotoMap(self._size) if model.config.includes("full") else None
         give_memory_back()
 
     def probabilities(self) -> tuple[np.ndarray, int]:
-        finest, deep = self._side_features()
+        maps = self._side_features()
         answer = np.empty(self._photo.shape[:2], np.float32)
-        for tile in self._tiles:
-            rows, columns = tile.rows, tile.columns
-            part = answer[rows.first : rows.last, columns.first : columns.last]
-            top, left = rows.first - rows.start, columns.first - columns.start
-            core = torch.sigmoid(self._logits(tile, finest, deep).float())[0, 0, top:, left:]
+        tiles = self._tiles(self._tile, MARGIN)
+        for tile in tiles:
+            logits = self._logits(tile, maps)
+            size = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+            logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+            core = torch.sigmoid(tile.part(logits, tile.trimmed(0)))[0, 0]
+            rows, columns = tile.core(1)
+            part = answer[rows, columns]
             part[:] = core[: part.shape[0], : part.shape[1]].cpu().numpy()
-            del core
-            give_memory_back()
-        return answer, len(self._tiles)
+        return answer, len(tiles)
 
-    def _logits(self, tile: Tile, finest: list[_Layer], deep: list[_PhotoMap]) -> Tensor:
-        model, image = self._model, self._pixels(tile)
-        side_input = model.side_input(image)
-        if finest:
-            stages = [_through(finest, side_input, tile)]
-            stages += [features.around(tile) for features in deep]
-        else:
+    def _tiles(self, side: int, margin: int) -> list[Tile]:
+        height, width = self._size
+        return [
+            Tile(self._size, rows, columns)
+            for rows in spans(height, side, margin)
+            for columns in spans(width, side, margin)
+        ]
+
+    def _logits(self, tile: Tile, maps: list[_PhotoMap]) -> Tensor:
+        model = self._model
+        if not maps:  # no `ResidualSide`: the whole backbone on every tile
+            image = self._pixels(tile)
+            side_input = model.side_input(image)
 
             def inject(features: Tensor, index: int) -> Tensor:
                 return model.inject(self._semantic_map, features, index, tile.resize)
 
             stages = model.side(side_input, image, inject)
-        logits = model.decode(stages, side_input, self._semantic_map, tile.resize)
-        return model.to_image_size(logits, side_input, image)
+            return model.decode(stages, side_input, self._semantic_map, tile.resize)
+        stages = [features.around(tile) for features in maps]
+        gate = stages[0] if self._gate is None else self._gate.around(tile)
+        return model.decode(stages, gate, self._semantic_map, tile.resize)
 
     def _pixels(self, tile: Tile) -> Tensor:
         rows, columns = tile.rows, tile.columns
@@ -191,7 +218,7 @@ class _TiledPhoto:
         features = side.statistics.of_photo(
             lambda rows: to_unit_range(self._photo[None, rows].to(self._device)), len(self._photo)
         )
-        return side.padded(side.join(features), self._size)
+        return side.padded(side.join(features), self._size).to(_kept_precision(self._size))
 
     def _shrunk(self, side: int) -> Tensor:
         """1 x 3 x side x side in [0, 1]: one antialiased resize of the photo, row by row first."""
@@ -203,19 +230,17 @@ class _TiledPhoto:
 
     # --- The side backbone, a few layers at a time ---
 
-    def _side_features(self) -> tuple[list[_Layer], list[_PhotoMap]]:
-        """The layers of the finest stage, and the features of all others."""
-        finest: list[_Layer] = []
-        deep: list[_PhotoMap] = []
+    def _side_features(self) -> list[_PhotoMap]:
+        """Each stage's features; none of a side backbone that only runs as a whole."""
+        maps: list[_PhotoMap] = []
         side = self._model.side
         if not isinstance(side, ResidualSide):
-            return finest, deep
+            return maps
         features: _PhotoMap | None = None
         layers: list[_Layer] = [_plain(side.stem)]  # from `features`, or the pixels, to here
         for index, stage in enumerate(side.stages):
             for layer in stage.children():
                 if isinstance(layer, ResidualBlock) and layer.context is not None:
-                    finest += layers if index == 0 else []
                     features = self._run(layers, features)
                     layers = [_with_context(layer, features)]
                 else:
@@ -223,25 +248,28 @@ class _TiledPhoto:
             if index == side.JOINED and self._statistics is not None:
                 layers.append(self._joining(self._statistics, side.STRIDES[index]))
             layers.append(self._injection(index))
-            if index == 0:
-                finest += layers
-            else:
-                features = self._run(layers, features)
-                deep.append(features)
-                layers = []
-        return finest, deep
+            features = self._run(layers, features)
+            maps.append(features)
+            layers = []
+        self._statistics = None
+        return maps
 
     def _run(self, layers: list[_Layer], given: _PhotoMap | None) -> _PhotoMap:
         made = _PhotoMap(self._size)
-        for tile in self._tiles:
-            if given is None:
-                features = self._model.side_input(self._pixels(tile))
-            else:
-                features = given.around(tile)
-            features = _through(layers, features, tile)
-            made.put(tile, features)
-        del features
-        give_memory_back()
+        if given is None:
+            for outer in self._tiles(self._tile, MARGIN):
+                tile = outer.trimmed(_STEM_SEES)
+                side_input = outer.part(self._model.side_input(self._pixels(outer)), tile)
+                made.put(tile, _through(layers, side_input, tile))
+                if self._gate is not None:
+                    self._gate.put(tile, self._model.decoder.gate.layers(side_input))
+        else:
+            # Coarser features are fewer, so that a tile may be larger.
+            side = self._tile * max(1, given.stride // 4)
+            for tile in self._tiles(side, _LAYERS_SEE * given.stride):
+                made.put(tile, _through(layers, given.around(tile), tile))
+        if self._size[0] * self._size[1] > _GIVING_BACK_PAYS:
+            give_memory_back()
         return made
 
     def _injection(self, index: int) -> _Layer:
@@ -261,43 +289,49 @@ class _TiledPhoto:
 class _PhotoMap:
     """Features of a whole photo, tile by tile put down and taken up.
 
-    In half precision, which moves the answer by less than 0.0005; h x w x C, as convolutions on a
-    CPU like it; and in one block of memory, which is given back when it is no longer needed.
+    Large photos' in half precision, which moves the answer by less than 0.0005; h x w x C, as
+    convolutions on a CPU like it; and in one block of memory, which is given back when it is no
+    longer needed.
     """
 
     def __init__(self, photo: tuple[int, int]) -> None:
         """`photo` is (height, width) in pixels, padded."""
         self._photo = photo
+        self._precision = _kept_precision(photo)
         self._values: Tensor | None = None
-        self._stride = 0
+        self.stride = 0  # pixels of the photo for each position
 
     def put(self, tile: Tile, features: Tensor) -> None:
         """Keep the part of the tile's features (1 x C x h x w) for which it answers."""
         if self._values is None:
-            self._stride = (tile.rows.stop - tile.rows.start) // features.shape[2]
-            height, width = (side // self._stride for side in self._photo)
-            self._values = features.new_empty(height, width, features.shape[1], dtype=_KEPT)
-        covered, core = tile.cells(self._stride), tile.core(self._stride)
-        rows, columns = (
-            slice(own.start - whole.start, own.stop - whole.start)
-            for own, whole in zip(core, covered, strict=True)
-        )
-        values = features[0].permute(1, 2, 0)[rows, columns]
-        self._values[core] = values.clamp(-_LARGEST, _LARGEST)
+            self.stride = (tile.rows.stop - tile.rows.start) // features.shape[2]
+            height, width = (side // self.stride for side in self._photo)
+            self._values = features.new_empty(
+                height, width, features.shape[1], dtype=self._precision
+            )
+        values = tile.part(features, tile.trimmed(0))[0].permute(1, 2, 0)
+        if self._precision == torch.float16:
+            values = values.clamp(-_LARGEST_HALF, _LARGEST_HALF)
+        self._values[tile.core(self.stride)] = values
 
     def around(self, tile: Tile) -> Tensor:
         """All that the tile covers, 1 x C x h x w float32."""
         assert self._values is not None
-        return self._values[tile.cells(self._stride)].float().permute(2, 0, 1)[None]
+        return self._values[tile.cells(self.stride)].float().permute(2, 0, 1)[None]
 
     def cells(self) -> Tensor:
         """Means over cells of DEEPEST_STRIDE pixels, 1 x C x rows x columns."""
         assert self._values is not None
-        side = DEEPEST_STRIDE // self._stride
+        side = DEEPEST_STRIDE // self.stride
         rows = [
-            row.float().unflatten(1, (-1, side)).mean((0, 2)) for row in self._values.split(side)
+            F.avg_pool2d(rows.float().permute(2, 0, 1)[None], side)
+            for rows in self._values.split(side * _ROWS // DEEPEST_STRIDE)
         ]
-        return torch.stack(rows).permute(2, 0, 1)[None]
+        return torch.cat(rows, 2)
+
+
+def _kept_precision(photo: tuple[int, int]) -> torch.dtype:
+    return torch.float16 if photo[0] * photo[1] > FULL_PRECISION else torch.float32
 
 
 def _plain(module: nn.Module) -> _Layer:

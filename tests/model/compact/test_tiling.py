@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from fasa_cli.config import TINY
+from fasa_cli.model.compact import tiling
 from fasa_cli.model.compact.tiling import (
-    OVERLAP,
     Span,
     Tile,
     localise_in_tiles,
@@ -50,19 +48,18 @@ def whole(made: Fasa, pixels: np.ndarray) -> np.ndarray:
         return made(to_unit_range(torch.from_numpy(pixels)[None])).probabilities[0, 0].numpy()
 
 
+@pytest.mark.parametrize("margin", [32, 128])
 @pytest.mark.parametrize("length", [1, 31, 256, 257, 288, 500, 1000, 4097])
-def test_spans_cover_every_pixel_once_with_room_around(length: int) -> None:
-    found = spans(length, 256, 64)
+def test_spans_cover_every_pixel_once_with_room_around(length: int, margin: int) -> None:
+    found = spans(length, 256, margin)
     padded = -(-length // 32) * 32
     assert [span.first for span in found] == [0, *(span.last for span in found[:-1])]
     assert (found[0].start, found[-1].stop, found[-1].last) == (0, padded, padded)
     for span in found:
         assert span.start % 32 == span.stop % 32 == span.first % 32 == 0
-        assert span.stop - span.start == found[0].stop <= min(256, padded)
-        assert span.start == 0 or span.first - span.start >= 32
-        assert span.stop == padded or span.stop - span.last >= 0
-    for left, right in pairwise(found):
-        assert left.stop - right.start >= 64 - 32
+        assert 0 < span.last - span.first <= 256
+        assert span.start == max(0, span.first - margin)
+        assert span.stop == min(padded, span.last + margin)
 
 
 @pytest.mark.parametrize("stride", [4, 32])
@@ -79,13 +76,16 @@ def test_a_tiles_part_is_a_crop_of_the_resized_whole(stride: int) -> None:
 
 @pytest.mark.parametrize("variant", ["full", "psa", "baseline"])
 @pytest.mark.parametrize("size", [(390, 800), (801, 333)])
-def test_tiles_give_the_whole_photos_answer(variant: str, size: tuple[int, int]) -> None:
-    """Also where the overlap is most of a tile or little of it, and for any model."""
+def test_tiles_give_the_whole_photos_answer(
+    variant: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where margins are most of a tile, and for any model."""
     made, pixels = model(variant), photo(*size)
     expected = whole(made, pixels)
     assert np.ptp(expected) > 0.05  # something to get wrong
-    for tile, overlap in ((512, 384), (320, OVERLAP)):
-        tiled, count = localise_in_tiles(made, pixels, tile=tile, overlap=overlap)
+    for tile, precise in ((256, 1 << 40), (64, 0)):
+        monkeypatch.setattr(tiling, "FULL_PRECISION", precise)
+        tiled, count = localise_in_tiles(made, pixels, tile=tile)
         assert count >= 3
         assert (tiled.dtype, tiled.shape) == (np.float32, size)
         np.testing.assert_allclose(tiled, expected, atol=5e-4)
@@ -108,5 +108,15 @@ def test_what_fits_is_one_tile_and_the_very_answer() -> None:
 def test_the_model_is_left_as_it_was() -> None:
     made, pixels = model(), photo(100, 130)
     before = whole(made, pixels)
-    localise_in_tiles(made, photo(80, 200), tile=96, overlap=64)
+    localise_in_tiles(made, photo(80, 200), tile=64)
     np.testing.assert_array_equal(whole(made, pixels), before)
+
+
+def test_every_pixel_goes_through_the_stem_once() -> None:
+    """But for margins, of which the stem needs few."""
+    made, pixels = model(), photo(600, 1000)
+    seen = []
+    made.side.stem.register_forward_hook(lambda _, given, __: seen.append(given[0][0, 0].numel()))
+    localise_in_tiles(made, pixels, tile=512)
+    assert len(seen) == 4
+    assert sum(seen) < 1.25 * pixels.shape[0] * pixels.shape[1]
