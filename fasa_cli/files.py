@@ -175,3 +175,30 @@ def sha256_of_files(files: Iterable[Path]) -> str:
     for path in files:
         total.update(bytes.fromhex(sha256_of(path)))
     return total.hexdigest()
+
+
+@contextmanager
+def lock_held(path: Path, message: str) -> Iterator[None]:
+    """Hold the lock file `path`; it dies with the process, so that a crash leaves none behind.
+
+    Raises:
+        OutputError: it cannot be written; with `message` where another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.touch()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(f"{path}: cannot be written ({reason}); check the folder") from error
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(message) from error
+    except (OSError, NotImplementedError):
+        pass  # some network file systems know no locks; the work is done without
+    try:
+        yield
+    finally:
+        lock.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,12 +60,13 @@ def ablate(
     from fasa_cli.files import write_atomically
     from fasa_cli.training.ablation import ablate as run
     from fasa_cli.training.ablation import ablation_table
+    from fasa_cli.training.folder import locked
     from fasa_cli.training.processes import joined
 
     if photos is None and not data:
         raise DatasetError("nothing to train on; give PHOTOS, --data DATASET, or both")
     scores: dict[Variant, dict[str, Any]] = {}
-    with joined(device) as processes:
+    with joined(device) as processes, ExitStack() as stack:
         if recipe is None:
             recipe = "opensdi" if processes.device.type == "cuda" else "compact"
             if config is None and processes.is_first:
@@ -84,6 +86,8 @@ def ablate(
             lenient=lenient,
             decode=not no_check,
         )
+        if processes.is_first:
+            stack.enter_context(locked(out))
         show_line = say if processes.is_first else train.silence
         shown: dict[Variant, train.Shown] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -131,6 +132,7 @@ def train(
     With neither it trains briefly on the example photos, to show the way. Several GPUs or machines:
     torchrun --nproc-per-node 4 -m fasa_cli train ...
     """
+    from fasa_cli.training.folder import locked
     from fasa_cli.training.processes import joined
     from fasa_cli.training.trainer import Trainer
 
@@ -149,7 +151,7 @@ def train(
     resolved = resolve(recipe, config, changes)
     if encoder_weights is None and init is None:
         encoder_weights = shipped_encoder(resolved)
-    with joined(device) as processes:
+    with joined(device) as processes, ExitStack() as stack:
         show_line = say if processes.is_first else silence
         sources = open_data(
             resolved,
@@ -164,6 +166,8 @@ def train(
             lenient=lenient,
             decode=not no_check,
         )
+        if processes.is_first:
+            stack.enter_context(locked(out))
         trainer = Trainer(
             resolved,
             sources,
@@ -191,7 +195,7 @@ def train(
                 "--side-weights timm take pretrained ones (fasa weights pull)"
             )
         if trainer.step == trainer.steps:
-            show_line("nothing is left to do; --epochs with a larger number goes on from here")
+            show_line("nothing is left to do; --epochs with a larger number extends the run")
         with Shown(show_line) as shown:
             weights = trainer.fit(shown)
         show_line(f"weights: {weights}   (fasa scan PHOTOS --weights {weights})")

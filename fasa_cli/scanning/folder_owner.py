@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fasa_cli.errors import OutputError
-from fasa_cli.files import TEMPORARY
+from fasa_cli.files import TEMPORARY, lock_held
 from fasa_cli.results import ScanRecord
 from fasa_cli.scanning.discovery import RUN_FOLDER, Discovery
 from fasa_cli.scanning.records import (
@@ -37,27 +37,10 @@ _FILES = (
 _OTHER_OUT = "choose another --out, or --overwrite to start anew"
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep a second scan out; the lock dies with the process, so a crash leaves none behind."""
-    from filelock import FileLock, Timeout
-
-    path = out / RUN_FOLDER / "lock"
-    with as_output_error(out):
-        path.touch()
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise OutputError(
-            f"{out}: another scan is writing there; wait for it, or choose another --out"
-        ) from error
-    except (OSError, NotImplementedError):
-        pass  # some network file systems know no locks; the scan works without
-    try:
-        yield
-    finally:
-        lock.release()
+def locked(out: Path) -> AbstractContextManager[None]:
+    """Keep a second scan out of a scan's folder."""
+    held = f"{out}: another scan is writing there; wait for it, or choose another --out"
+    return lock_held(out / RUN_FOLDER / "lock", held)
 
 
 def clear_temporaries(folders: Iterable[Path]) -> None:

@@ -26,10 +26,11 @@ from torch import Tensor
 
 from fasa_cli.config import FasaConfig
 from fasa_cli.errors import CheckpointError, OutputError
-from fasa_cli.files import csv_table, renamed_when_done, write_atomically, write_lines
+from fasa_cli.files import csv_table, lock_held, renamed_when_done, write_atomically, write_lines
 
 CONFIG, RUN, DATA = "config.yaml", "run.json", "data.json"
 METRICS, TABLE, CURVES = "metrics.jsonl", "metrics.csv", "curves.png"
+LOCK = ".lock"
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "trainer.safetensors"
 CARD, BAD_BATCH, TENSORBOARD = "MODEL_CARD.md", "bad_batch", "tensorboard"
 
@@ -44,6 +45,22 @@ FREE = {
 }
 
 
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Make the folder, and keep a second training out of it.
+
+    Raises:
+        OutputError: it cannot be made, or another training is writing there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made ({error.strerror})") from error
+    held = f"{out}: another training is writing there; wait for it, or give another --out"
+    with lock_held(out / LOCK, held):
+        yield
+
+
 class TrainingFolder:
     """The folder of one training. Only the first of several processes writes to it."""
 
@@ -55,11 +72,10 @@ class TrainingFolder:
         identity: Mapping[str, Any],
         made_on: Mapping[str, Any],
         free: Iterable[tuple[str, str]] = (),
-        steps: int = 0,
     ) -> str | None:
         """Start a run here, or resume one of the same `identity` (plain JSON values); settings
         in `FREE` and `free` may differ. More epochs extend the run: returns a sentence that says
-        so. `steps` is where it is to end.
+        so.
 
         Raises:
             OutputError: the folder cannot be written, holds another run, or a finished one whose
@@ -70,7 +86,7 @@ class TrainingFolder:
         if path.exists():
             before = self._read_run()
             note = self._extended(before, wanted, {*FREE, *free})
-            if not self.has_state and any(line["step"] >= steps for line in self.metrics()):
+            if not self.has_state and before.get("finished"):
                 raise OutputError(
                     f"{self.out}: holds a finished training without {STATE}, from which it would "
                     "go on; give another --out, with --init to start from its weights"
@@ -107,6 +123,12 @@ class TrainingFolder:
                 + (" (a run can be extended, not shortened)" if epochs in differing else "")
             )
         return None
+
+    def finish(self, step: int) -> None:
+        """Record that the run has come to its end, at this step."""
+        run = self._read_run()
+        if run.get("finished") != step:
+            self._write_run({**run, "finished": step})
 
     def _write_run(self, run: Mapping[str, Any]) -> None:
         config = FasaConfig.model_validate(run["configuration"])

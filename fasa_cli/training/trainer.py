@@ -159,6 +159,8 @@ class Trainer:
                 self._save(validation)
             report(progress)
             throughput.start()
+        if self.processes.is_first:
+            self.folder.finish(self.step)
         if self._board is not None:
             self._board.close()
         return self.folder.out / LAST
@@ -298,7 +300,7 @@ class Trainer:
         }
         if self.processes.is_first:
             free = () if has_batch_norm(self.model) else (("training", "accumulate"),)
-            if note := self.folder.open(identity, made_on, free, self.steps):
+            if note := self.folder.open(identity, made_on, free):
                 self.notes.append(note)
         self.processes.gather(None)  # nobody reads before it is known to be this run
         if self.folder.has_state:

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fasa_cli.app import app
+from fasa_cli.training.folder import locked
 from tests.conftest import write_photo
 from tests.training.conftest import write_mask
 
@@ -181,3 +182,30 @@ def test_a_step_that_does_not_fit_is_refused_before_it(fasa, tmp_path, monkeypat
     assert done.exit_code == 2
     assert "free on cpu" in done.stderr
     assert not (tmp_path / "runs/train/run.json").exists()
+
+
+def test_a_second_training_is_kept_out_of_the_folder(fasa, tmp_path):
+    write_photo(tmp_path / "photos/a.png", size=(64, 64))
+    with locked(tmp_path / "runs/train"):
+        other = fasa("train", "photos", *SMALL)
+    assert other.exit_code == 1
+    assert "another training" in other.stderr
+    assert not (tmp_path / "runs/train/run.json").exists()
+    assert fasa("train", "photos", *SMALL).exit_code == 0
+
+
+def test_a_disk_that_was_full_at_the_last_checkpoint_keeps_no_run_from_resuming(
+    fasa, tmp_path, monkeypatch
+):
+    write_photo(tmp_path / "photos/a.png", size=(64, 64))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("fasa_cli.training.folder.save_file", full)
+        stopped = fasa("train", "photos", *SMALL)
+    assert stopped.exit_code == 1
+    assert "make room" in stopped.stderr
+    again = fasa("train", "photos", *SMALL)
+    assert again.exit_code == 0, again.stderr
