@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fasa_cli.api import scan as scan
     from fasa_cli.errors import FasaError as FasaError
     from fasa_cli.imaging.decode import read_image as read_image
+    from fasa_cli.inspection.inspecting import inspect_file as inspect_file
     from fasa_cli.predictor import Predictor as Predictor
     from fasa_cli.results import Prediction as Prediction
 
@@ -29,6 +30,7 @@ _PUBLIC = {
     "load_model": "fasa_cli.api",
     "scan": "fasa_cli.api",
     "read_image": "fasa_cli.imaging.decode",
+    "inspect_file": "fasa_cli.inspection.inspecting",
     "Predictor": "fasa_cli.predictor",
     "Prediction": "fasa_cli.results",
     "FasaError": "fasa_cli.errors",

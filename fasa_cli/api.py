@@ -10,6 +10,7 @@ from fasa_cli.calibration import calibration_for
 from fasa_cli.predictor import Predictor
 from fasa_cli.scanning.discovery import discover
 from fasa_cli.scanning.options import ScanOptions, ScanSummary
+from fasa_cli.scanning.pages import with_all_pages
 from fasa_cli.scanning.scanner import scan as run_scan
 
 
@@ -47,12 +48,15 @@ def scan(
     overwrite: bool = False,
     add: bool = False,
     calibration: str | Path | None = None,
+    inspect: bool = False,
+    all_pages: bool = False,
 ) -> ScanSummary:
     """Analyse files and folders as `fasa scan` does: masks and records go into the folder `out`.
 
     A scan that was cut off resumes; `add` keeps one of other files and adds to it. Found =
     analysed + failed + skipped. `calibration` is a file of `fasa calibrate`, or "none"; by default
-    the one beside the weights.
+    the one beside the weights. `inspect` records what each file says of its own history;
+    `all_pages` analyses every page or frame of a file.
 
     Raises:
         CalibrationError: the calibration that is named cannot be used.
@@ -61,6 +65,8 @@ def scan(
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     folder = Path(out)
     found = discover([str(one) for one in named], folder)
+    if all_pages:
+        found = with_all_pages(found)
     model = model or load_model()
     meaning, _ = calibration_for(
         calibration, model.weights.path, model.weights.sha256, model.postprocess
@@ -73,5 +79,6 @@ def scan(
         overwrite=overwrite,
         add=add,
         calibration=meaning,
+        inspect=inspect,
     )
     return run_scan(model, found, options, argv=["fasa_cli.scan"])

@@ -1,5 +1,6 @@
 """The Python face: what the README shows, and that importing it costs nothing."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,26 @@ def test_importing_changes_nothing_and_loads_nothing_heavy() -> None:
 def test_unknown_names_are_errors() -> None:
     with pytest.raises(AttributeError, match="detect"):
         fasa_cli.detect  # noqa: B018
+
+
+def test_a_file_is_inspected_without_torch(tmp_path: Path) -> None:
+    write_photo(tmp_path / "a.jpg")
+    script = (
+        "import sys, fasa_cli\n"
+        f"inspection = fasa_cli.inspect_file({str(tmp_path / 'a.jpg')!r})\n"
+        "assert inspection.coding.quality == 75, inspection.coding\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_scan_inspects_and_reads_all_pages(model, tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (24, 16), (shade, 0, 0)) for shade in (10, 200)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    out = tmp_path / "masks"
+    summary = fasa_cli.scan(tmp_path / "a.tif", out, model=model, inspect=True, all_pages=True)
+    assert (summary.found, summary.analysed) == (2, 2)
+    lines = (out / "_fasa/results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["page"] for line in lines] == [1, 2]
+    assert all(json.loads(line)["inspection"] for line in lines)

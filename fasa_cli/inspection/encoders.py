@@ -73,7 +73,7 @@ def identify(structure: JpegStructure) -> JpegCoding:
     names: list[str] = []
     contents = {one.content for one in structure.segments}
     if is_exact:
-        names.append(f"{_USERS[scale]}, quality {quality}")
+        names.append(_USERS[scale])
         default = _DEFAULTS.get((scale, quality, structure.sampling))
         if default and _is_plain(structure):
             names.append(default)
