@@ -56,6 +56,8 @@ def measure_cells(pixels: np.ndarray) -> Cells:
     rows, columns = (length // CELL for length in pixels.shape[:2])
     whole = pixels[: rows * CELL, : columns * CELL]
     maps = [np.zeros((rows, columns), np.float32) for _ in range(6)]
+    if not whole.size:  # fewer than 8 rows or columns
+        return Cells(*maps)
     step = CELL * max(1, _STRIP_PIXELS // (CELL * CELL * max(1, columns)))
     for top in range(0, rows * CELL, step):
         start, bottom = max(0, top - _MARGIN), min(rows * CELL, top + step)

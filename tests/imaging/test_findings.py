@@ -71,6 +71,13 @@ def test_strips_give_what_the_whole_gives() -> None:
         assert one == pytest.approx(other, abs=1e-3), name
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 40), (40, 3), (8, 8)])
+def test_a_picture_smaller_than_a_cell_has_none(size):
+    cells = measure_cells(np.zeros((*size, 3), np.uint8))
+    expected = (size[0] // 8, size[1] // 8)
+    assert cells.noise.shape == unjudgeable_cells(cells).shape == expected
+
+
 def test_added_noise_is_found() -> None:
     pixels = scene()
     more = np.random.default_rng(9).normal(0, 6, pixels[PATCH].shape)
