@@ -19,7 +19,8 @@ import torch
 
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import ModelConfig, PostprocessConfig
-from fasa_cli.errors import DeviceError
+from fasa_cli.environment import free_memory
+from fasa_cli.errors import CheckpointError, DeviceError
 from fasa_cli.imaging.decode import Photo, as_pixels, decode_image, read_image
 from fasa_cli.imaging.framing import find_frame
 from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
@@ -35,11 +36,14 @@ from fasa_cli.postprocess.copy_move import (
 from fasa_cli.postprocess.damage import set_aside
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
 from fasa_cli.results import CopyMovePair, DecodedImage, Frame, Prediction, WeightsInfo
+from fasa_cli.text import gigabytes
 
 # Ours: a photo is analysed whole where memory allows (about 200 bytes a pixel); a larger one in
 # tiles (model/compact/tiling.py), which a CPU does as fast in less memory.
 LARGEST_WHOLE_PIXELS = 12_600_000
 LARGEST_WHOLE_ON_CPU = 2_100_000  # pixels
+_BYTES_PER_PIXEL = 170  # Ours: of a photo analysed whole, measured with `compact`
+_SMALL_BATCH = 500_000_000  # bytes; below it nothing is asked
 LARGEST_WHOLE_SIDE = 8_192  # the DCT's matrix has the side's square of entries
 _THREADS = os.cpu_count() or 1  # that search for copy-move pairs while the model runs
 
@@ -91,7 +95,8 @@ class Predictor:
             CheckpointError: the weights cannot be used; the message says why.
             DeviceError: `device` is asked for and not there.
         """
-        resolve_device(device)  # the cheaper refusal first
+        resolve_device(device)  # the cheaper refusals first
+        _refuse_too_large(path)
         checkpoint = read_checkpoint(path)
         model = build_model(checkpoint, encoder_weights)
         after = checkpoint.postprocess if postprocess else PostprocessConfig()
@@ -175,7 +180,7 @@ class Predictor:
             return [self._predict_in_tiles(image) for image in images]
         predictions: list[Prediction] = []
         while len(predictions) < len(images):
-            batch = images[len(predictions) :][: self._largest_batch]
+            batch = self._that_fit(images[len(predictions) :][: self._largest_batch])
             try:
                 predictions += self._predict_whole(batch)
             except torch.cuda.OutOfMemoryError:
@@ -192,6 +197,19 @@ class Predictor:
                 self._largest_batch,
             )
         return predictions
+
+    def _that_fit(self, batch: list[np.ndarray]) -> list[np.ndarray]:
+        """As many of a batch as main memory is free for, at least one; on a GPU all of them."""
+        height, width = self.model.working_size(*batch[0].shape[:2])
+        need = height * width * _BYTES_PER_PIXEL
+        if self.device.type != "cpu" or len(batch) * need < _SMALL_BATCH:
+            return batch
+        free = free_memory()
+        if free is None or len(batch) * need <= free:
+            return batch
+        fitting = max(1, free // need)
+        _log.warning("memory is free for %d images at a time, not %d", fitting, len(batch))
+        return batch[:fitting]
 
     def _predict_in_tiles(self, image: np.ndarray) -> Prediction:
         with self._answering():
@@ -229,6 +247,23 @@ class Predictor:
             torch.autocast(self.device.type, torch.bfloat16, enabled=lower),
         ):
             yield
+
+
+def _refuse_too_large(path: Path) -> None:
+    """
+    Raises:
+        CheckpointError: memory is not free for the weights, which are there twice while they load.
+    """
+    try:
+        need = 2 * path.stat().st_size
+    except OSError:  # who reads it says why
+        return
+    free = free_memory()
+    if free is not None and need > free:
+        raise CheckpointError(
+            f"{path}: loading these weights needs about {gigabytes(need)} of memory, and "
+            f"{gigabytes(free)} are free; close other programs, or take smaller weights"
+        )
 
 
 def be_deterministic() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from fasa_cli import predictor as module
 from fasa_cli.config import TINY, PostprocessConfig
-from fasa_cli.errors import DeviceError
+from fasa_cli.errors import CheckpointError, DeviceError
 from fasa_cli.imaging import degradations
 from fasa_cli.model.compact.tiling import localise_in_tiles, to_unit_range
 from fasa_cli.model.fasa import Fasa
@@ -258,3 +258,31 @@ def test_a_cpu_sees_in_tiles_what_would_take_much_memory(predictor, monkeypatch)
     prediction = predictor.predict(image)
     assert (whole.tiles, prediction.tiles) == (1, 4)
     np.testing.assert_allclose(prediction.probabilities, whole.probabilities, atol=0.05)
+
+
+def test_a_batch_is_no_larger_than_memory_allows(monkeypatch):
+    torch.manual_seed(0)
+    predictor = Predictor(Fasa(TINY), "cpu")
+    images = [np.full((40, 48, 3), 20 * number, np.uint8) for number in range(5)]
+    whole = predictor.predict_batch(images)
+    sizes = []
+    predict = predictor._predict_whole
+    monkeypatch.setattr(
+        predictor, "_predict_whole", lambda batch: sizes.append(len(batch)) or predict(batch)
+    )
+    monkeypatch.setattr("fasa_cli.predictor._SMALL_BATCH", 0)
+    monkeypatch.setattr("fasa_cli.predictor.free_memory", lambda: 2 * 40 * 48 * 170)
+    parts = predictor.predict_batch(images)
+    assert sizes == [2, 2, 1]
+    for one, other in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+    monkeypatch.setattr("fasa_cli.predictor.free_memory", lambda: 0)
+    sizes.clear()
+    predictor.predict_batch(images[:2])
+    assert sizes == [1, 1]
+
+
+def test_weights_that_do_not_fit_into_memory_are_refused(tiny_weights, monkeypatch):
+    monkeypatch.setattr("fasa_cli.predictor.free_memory", lambda: 1000)
+    with pytest.raises(CheckpointError, match=r"needs about .* free"):
+        Predictor.from_checkpoint(tiny_weights, "cpu")
