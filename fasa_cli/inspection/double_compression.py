@@ -16,6 +16,7 @@ import numpy as np
 
 from fasa_cli.imaging.jpeg_tables import standard_tables
 from fasa_cli.inspection.blocks import block_coefficients
+from fasa_cli.results import GRID
 
 FREQUENCIES = 16  # in zigzag order; the first, the mean, is left out
 _QUALITIES = range(40, 100)
@@ -25,6 +26,7 @@ _FINE = 0.25  # width of the bins in which unquantised coefficients are counted
 _ROUNDING = 0.45  # standard deviation that rounding pixels adds to a coefficient
 _FLOOR = 2e-3  # share of a histogram that no model explains
 _LEAST_BLOCKS = 64
+_BLACK, _WHITE = 2, 253  # brightness from which a pixel counts as clipped
 _LEAST_STEP = 2  # a step of one leaves nothing to see
 
 
@@ -34,7 +36,8 @@ class DoubleCompression:
 
     `quality` is the libjpeg quality of the first compression that explains them best, `share` the
     share of blocks (0-1) that were compressed at it, and `gain` how much better than one
-    compression: nats per block. `probability` is rows x columns float32 per block.
+    compression: nats per block. `probability` is rows x columns float32 per block; flat and clipped
+    blocks say nothing, and have what their neighbours and `share` give.
     """
 
     quality: int
@@ -55,10 +58,12 @@ def find_double_compression(
     rows, columns = stored.shape[:2]
     if rows * columns < _LEAST_BLOCKS or len(used) < 3:
         return None
+    levels = {n: _levels(stored[:, :, n].ravel(), steps[n]) for n in used}
+    known = _is_informative(brightness, rows, columns, levels)
+    if known.sum() < _LEAST_BLOCKS:
+        return None
     before = block_coefficients(brightness, FREQUENCIES, shift=4).reshape(-1, FREQUENCIES)
-    flat = stored.reshape(-1, FREQUENCIES)
-    levels = {n: _levels(flat[:, n], steps[n]) for n in used}
-    counts = {n: np.bincount(levels[n], minlength=2 * _LEVELS + 1) for n in used}
+    counts = {n: np.bincount(levels[n][known], minlength=2 * _LEVELS + 1) for n in used}
     fine = {n: _fine_histogram(before[:, n], steps[n]) for n in used}
     once = {n: _floored(_requantised(*fine[n], 1, steps[n], 0.0)) for n in used}
     models: dict[tuple[int, int], np.ndarray] = {}
@@ -88,10 +93,23 @@ def find_double_compression(
     ratio = np.zeros(rows * columns, np.float64)
     for n in used:
         ratio += np.log(twice(n, int(table[n])) / once[n])[levels[n]]
+    ratio[~known] = 0
     evidence = _neighbourhood(ratio.reshape(rows, columns)) + np.log(best[2] / (1 - best[2]))
     probability = 1 / (1 + np.exp(-np.clip(evidence, -30, 30)))
-    gain = (best[0] - alone) / (rows * columns)
+    gain = (best[0] - alone) / int(known.sum())
     return DoubleCompression(best[1], best[2], gain, probability.astype(np.float32))
+
+
+def _is_informative(
+    brightness: np.ndarray, rows: int, columns: int, levels: dict[int, np.ndarray]
+) -> np.ndarray:
+    """Per block: False where pixels are clipped, which disturbs coefficients, or nothing varies."""
+    whole = brightness[: rows * GRID, : columns * GRID].reshape(rows, GRID, columns, GRID)
+    clipped = (whole.min(axis=(1, 3)) <= _BLACK) | (whole.max(axis=(1, 3)) >= _WHITE)
+    varies = np.zeros(rows * columns, bool)
+    for one in levels.values():
+        varies |= one != _LEVELS
+    return varies & ~clipped.ravel()
 
 
 def _levels(coefficients: np.ndarray, step: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from fasa_cli.inspection.records import Finding, JpegStructure
 from fasa_cli.results import GRID
 
 _GAIN = 0.15  # nats per block; single compressions gave 0.07 at most, double ones 0.8 and more
+_SURE = 0.95  # probability of a block that counts as one or the other
 _SEPARATION = 0.85  # of ghosts; pictures without any gave 0.79 at most
 _LEAST_SHARE = 0.005  # of the picture that a finding's region takes
 _NOTHING_SEEN = (
@@ -135,26 +136,29 @@ def _double_caption(double: DoubleCompression) -> str:
 def _about_double(double: DoubleCompression) -> Iterator[Finding]:
     if double.gain < _GAIN:
         return
-    before = double.probability > 0.5
-    odd = ~before if before.mean() > 0.5 else before
-    region = _largest(odd)
+    before, once = double.probability > _SURE, double.probability < 1 - _SURE
+    is_mostly = before.mean() > once.mean()
+    region = _largest(once if is_mostly else before)
     if region is None:
+        if not is_mostly:  # a few scattered blocks are no region, and the rest no sign
+            return
         yield Finding(
             "compressed twice",
             "low",
-            f"The whole picture was compressed before at about quality {double.quality}: "
-            f"{before.mean():.0%} of its blocks show that.",
+            f"The picture was compressed before at about quality {double.quality}: "
+            f"{before.mean():.0%} of its blocks show that, {once.mean():.1%} do not.",
             _ORDINARY,
         )
         return
-    what = "does not show" if before.mean() > 0.5 else "shows"
+    what = "does not show" if is_mostly else "shows"
     yield Finding(
         "compressed twice in part",
         "medium",
         f"{region[4]:.1%} of the picture {what} an earlier compression at about quality "
         f"{double.quality}, unlike the rest; most of it lies within {region[2]:.0%} x "
         f"{region[3]:.0%} at ({region[0]:.0%}, {region[1]:.0%}) from the upper left as stored.",
-        "Flat and overexposed places show no sign of compression, either, and look the same here.",
+        "Texts, logos and frames that were added differ in the same way, and so can shades that "
+        "one compression leaves nearly flat.",
     )
 
 
