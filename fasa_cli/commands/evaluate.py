@@ -191,10 +191,11 @@ def _show_evidence(run: EvaluationRun) -> None:
     if found is None:
         return
     low, high = found["cllr_min_interval"]
-    text = f"Cllr at best {found['cllr_min']:.3f} ({low:.3f} to {high:.3f})"
+    at_best = f"at best {found['cllr_min']:.3f} ({low:.3f} to {high:.3f})"
+    text = f"Cllr {at_best}"
     if found["cllr"] is not None:
         low, high = found["cllr_interval"]
-        text = f"Cllr {found['cllr']:.3f} ({low:.3f} to {high:.3f}); {text[0].lower()}{text[1:]}"
+        text = f"Cllr {found['cllr']:.3f} ({low:.3f} to {high:.3f}), {at_best}"
     say(f"{text}; equal error rate {found['equal_error_rate']:.3f}")
     for promised, observed, low, high in found["rates"]:
         say(

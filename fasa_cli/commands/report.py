@@ -218,12 +218,16 @@ def _show_scan(run: SavedRun, top: int) -> None:
     from collections import Counter
     from itertools import islice
 
+    from fasa_cli.scanning.sentences import BandCounts
+
     about = run.description
     screen = console(stderr=False)
     ranking = Ranking(top)
+    bands = BandCounts()
     histogram = [0] * _BINS
     for record in run.records():
         ranking.add(record)
+        bands.add(record)
         histogram[min(int(record.score_max * _BINS), _BINS - 1)] += 1
     failures = list(run.failures())
     skipped = Counter(each.kind for each in run.skipped())
@@ -245,6 +249,8 @@ def _show_scan(run: SavedRun, top: int) -> None:
         low, high = index / _BINS, (index + 1) / _BINS
         share = number / max(histogram) if number else 0.0
         _line(screen, f"  {low:.1f}-{high:.1f}  {bar(share)} {number}")
+    for band, reached, expected in bands.rows():
+        _line(screen, f"{band} or stronger: {reached}; expected if none was changed: {expected}")
     ranking.show(screen)
     if failures:
         _line(screen, "Not analysed:")

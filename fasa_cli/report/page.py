@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 
 from fasa_cli import __version__
-from fasa_cli.calibration import band_of
 from fasa_cli.errors import FasaError
 from fasa_cli.files import utc_now, write_atomically, write_lines
 from fasa_cli.imaging.encode import encode_webp
@@ -45,12 +44,13 @@ from fasa_cli.results import CopyMovePair, Failure, Region, ScanRecord
 from fasa_cli.scanning.discovery import RUN_FOLDER
 from fasa_cli.scanning.saved_run import REPORT_FILE, SavedRun
 from fasa_cli.scanning.sentences import (
+    BandCounts,
     meaning,
     region_meaning,
     sorted_findings,
     unjudgeable_sentence,
 )
-from fasa_cli.text import BANDS, one_in, printable
+from fasa_cli.text import one_in, printable
 
 _PREVIEW_SIDE, _HEAT_SIDE, _THUMBNAIL_SIDE = 1280, 640, 320  # pixels of the longer side
 _PREVIEW_QUALITY, _HEAT_QUALITY, _THUMBNAIL_QUALITY = 80, 60, 70  # of WebP
@@ -125,7 +125,8 @@ class _Page:
     ) -> None:
         self._run = run
         self._about = [[label, printable(text)] for label, text in about.items() if text]
-        self._bands: Counter[str] = Counter()
+        self._bands = BandCounts()
+        self._same: Counter[str] = Counter()  # records of each file
         self._redact = redact
         self._shown = ShownText("paths" in redact, run)
         self._most_previews = previews
@@ -145,13 +146,14 @@ class _Page:
         failures = list(islice(self._run.failures(), _MOST_FAILURES))
         self._failure_count = sum(1 for _ in self._run.failures())
         records = self._most_suspicious()
+        self._same = Counter(record.sha256 for record in records)
         data: dict[str, Any] = {
             "made": _now(),
             "version": __version__,
             "redacted": sorted(self._redact),
             "about": self._about,
             "calibration": self._calibration(),
-            "bands": self._band_rows(),
+            "bands": self._bands.rows(),
             "threshold": self._run.threshold,
             "status": str(self._run.description.get("status")),
             "remaining": (self._run.description.get("counts") or {}).get("remaining", 0),
@@ -202,22 +204,10 @@ class _Page:
             for number, record in enumerate(self._run.records()):
                 self._photo_count += 1
                 self._marked += record.region_count > 0
-                if record.false_alarm_rate is not None:
-                    self._bands[band_of(record.false_alarm_rate)] += 1
+                self._bands.add(record)
                 yield record.rank, -number, record
 
         return [ranked[-1] for ranked in heapq.nlargest(MOST_ROWS, counted(), lambda r: r[:2])]
-
-    def _band_rows(self) -> list[list[str | int]]:
-        """For each band: its name, how many photos reach it, and how many untouched ones would."""
-        photos = self._bands.total()
-        rows: list[list[str | int]] = []
-        reached = 0
-        for band, rate in BANDS.items() if photos else ():
-            reached += self._bands[band]
-            expected = rate * photos
-            rows.append([band, reached, f"{expected:.0f}" if expected >= 1 else "fewer than 1"])
-        return rows
 
     def _calibration(self) -> str:
         """What the meaning of scores rests on, in a sentence."""
@@ -313,6 +303,7 @@ class _Page:
             "name": printable(record.name),
             "path": self._shown.path(record.path, record.name),
             "score": record.score_max,
+            "same": self._same[record.sha256],
             "band": record.band or "",
             "rate": record.false_alarm_rate,
             "one_in": "" if record.false_alarm_rate is None else one_in(record.false_alarm_rate),

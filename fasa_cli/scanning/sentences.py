@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from fasa_cli.calibration import band_of
 from fasa_cli.results import Finding, Region, ScanRecord
-from fasa_cli.text import counted, one_in
+from fasa_cli.text import BANDS, one_in
 
 _KINDS = {
     "small": "under half a megapixel",
@@ -77,8 +80,24 @@ def unjudgeable_sentence(record: ScanRecord) -> str:
     return f"Noise and sharpness cannot be measured on {total:.0%} of the photo ({shown})."
 
 
-def expected_false_alarms(rates: int, band_rate: float) -> str:
-    """How many of so many untouched photos reach a false alarm rate."""
-    expected = rates * band_rate
-    amount = f"about {expected:.0f}" if expected >= 1 else "fewer than 1"
-    return f"{amount} of {counted(rates, 'photo')}"
+class BandCounts:
+    """How many photos of a scan reach each band, and how many would if none had been changed."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, record: ScanRecord) -> None:
+        """Count one more, by its rate: an inconclusive photo has one as well."""
+        if record.false_alarm_rate is not None:
+            self._counts[band_of(record.false_alarm_rate)] += 1
+
+    def rows(self) -> list[tuple[str, int, str]]:
+        """(band, photos that reach it or a stronger one, expected of as many untouched photos);
+        none without a calibration."""
+        photos, reached = self._counts.total(), 0
+        rows = []
+        for band, rate in BANDS.items() if photos else ():
+            reached += self._counts[band]
+            expected = rate * photos
+            rows.append((band, reached, f"{expected:.0f}" if expected >= 1 else "fewer than 1"))
+        return rows

@@ -379,6 +379,7 @@ def test_the_report_says_what_scores_mean_and_why_regions_are_marked(tmp_path: P
     (region,) = first["regions"]
     assert "1 in 151" in region["meaning"]
     assert [speaks for speaks, _ in region["findings"]] == ["against"]
+    assert first["same"] == second["same"] == 1
     assert [row[:2] for row in data["bands"]] == [["strong", 1], ["moderate", 1], ["weak", 1]]
     assert {row[2] for row in data["bands"]} == {"fewer than 1"}
     assert "150 untouched" in data["calibration"]

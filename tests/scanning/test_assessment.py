@@ -117,6 +117,9 @@ def test_the_calibration_beside_the_weights_is_used(weights: Path, tmp_path: Pat
     assert "1 copy" in said  # the same file twice is one row
     records = list(read_results(out / "_fasa/results.jsonl"))
     assert all(record.band for record in records)
+    weak = sum((record.false_alarm_rate or 1) <= 0.2 for record in records)
+    shown = RUNNER.invoke(app, ["report", str(out)]).output
+    assert f"weak or stronger: {weak}; expected if none was changed: fewer than 1" in shown
     code, said = scanned(
         tmp_path / "photos", "--out", out, "--weights", weights, "--calibration", "none"
     )

@@ -229,6 +229,7 @@ function card(photo) {
     ? `${share(photo.area)} in ${counted(photo.region_count, "region", "regions")}`
     : "no marks");
   if (photo.damaged.length) line.append(" · ", make("span", { className: "care" }, `${share(photo.damaged_share)} damaged`));
+  if (photo.same > 1) line.append(` · the same file ${number(photo.same)} times`);
   if (photo.warnings.length) line.append(" · ", make("span", { className: "care" }, counted(photo.warnings.length, "warning", "warnings")));
   return make("a", { className: "card", href: `#photo-${photo.index}`, id: `card-${photo.index}` },
     frame,
