@@ -11,6 +11,7 @@ import typer
 from fasa_cli.commands._exit_codes import ExitCode
 from fasa_cli.commands.display import Progress, say
 from fasa_cli.commands.options import Layout, Root
+from fasa_cli.text import counted
 
 if TYPE_CHECKING:
     from fasa_cli.data.checking import Report
@@ -94,7 +95,7 @@ def _write(report: Report) -> None:
 
 def _show(report: Report) -> None:
     say(
-        f"{report.name}: {report.images} images: {report.manipulated} manipulated, "
+        f"{report.name}: {counted(report.images, 'image')}: {report.manipulated} manipulated, "
         f"{report.authentic} authentic"
     )
     if report.shares:

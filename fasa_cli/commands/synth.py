@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fasa_cli.commands.display import Progress, by_kind, say
+from fasa_cli.text import counted
 
 
 def synth(
@@ -81,4 +82,7 @@ def synth(
     except KeyboardInterrupt:
         say(f"{out} is incomplete, without a manifest; delete it first")
         raise
-    say(f"{count} pictures in {out}{by_kind(made)}; what each is made of is in manifest.csv")
+    say(
+        f"{counted(count, 'picture')} in {out}{by_kind(made)}; "
+        "what each is made of is in manifest.csv"
+    )

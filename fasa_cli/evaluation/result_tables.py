@@ -11,6 +11,7 @@ from fasa_cli.evaluation.metrics import mean
 from fasa_cli.evaluation.published import AVERAGE, PublishedTable, published_tables
 from fasa_cli.evaluation.runs import EvaluationRun
 from fasa_cli.evaluation.tables import METRIC_NAMES, Block, Cell, Column, Row, Table
+from fasa_cli.text import counted
 
 DEFAULT_METRICS = ("pixel_f1", "pixel_iou", "pixel_auc")
 ABLATION = 4  # the table that gives averages only
@@ -202,7 +203,8 @@ def _count_notes(cells: Mapping[Key, Rows]) -> list[str]:
 def count_text(run: EvaluationRun) -> str:
     """`190 images (150 manipulated), 0 skipped`, and what pixel metrics rest on if on fewer."""
     scores = run.scores
-    text = f"{scores.images} images ({scores.manipulated} manipulated), {scores.skipped} skipped"
+    images = counted(scores.images, "image")
+    text = f"{images} ({scores.manipulated} manipulated), {scores.skipped} skipped"
     if scores.pixel_images != scores.manipulated:
         text += f", pixel metrics over {scores.pixel_images}"
     return text

@@ -27,6 +27,7 @@ from torch import Tensor
 from fasa_cli.config import FasaConfig
 from fasa_cli.errors import CheckpointError, OutputError
 from fasa_cli.files import csv_table, lock_held, renamed_when_done, write_atomically, write_lines
+from fasa_cli.text import counted
 
 CONFIG, RUN, DATA = "config.yaml", "run.json", "data.json"
 METRICS, TABLE, CURVES = "metrics.jsonl", "metrics.csv", "curves.png"
@@ -261,7 +262,7 @@ def _of_data(run: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for number, fact in enumerate(run.get("data") or [], start=1):
         name = f"data {number}: {fact['role']}"
-        found[name] = f"{fact['images']} images, sha256 {str(fact['sha256'])[:12]}"
+        found[name] = f"{counted(fact['images'], 'image')}, sha256 {str(fact['sha256'])[:12]}"
     return found
 
 

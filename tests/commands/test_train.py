@@ -162,7 +162,7 @@ def test_a_refusal_names_the_data_that_differ(fasa, tmp_path):
     write_photo(tmp_path / "photos/b.png", 1, size=(64, 64))
     other = fasa(*command)
     assert other.exit_code == 1
-    assert "photos (1 images" in other.stderr
+    assert "photos (1 image," in other.stderr
     assert "2 images" in other.stderr
 
 
