@@ -160,3 +160,11 @@ def test_they_belong_to_the_frequency_pathway():
 def test_they_are_refused_where_the_image_is_resized():
     with pytest.raises(ConfigError, match=r"set model\.side\.statistics_width to 0"):
         config_from_dict({"model": {"preset": "paper", "side": {"statistics_width": 8}}})
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (4, 9), (7, 12)])
+def test_rows_asked_for_alone_are_those_of_the_whole(first: int, last: int) -> None:
+    image = torch.from_numpy(noisy(12 * CELL - 3, 60)).permute(2, 0, 1)[None].float()
+    measure = LocalStatistics()
+    for whole, part in zip(measure(image), measure(image, first, last), strict=True):
+        torch.testing.assert_close(part, whole[:, :, first:last], atol=1e-4, rtol=1e-4)
