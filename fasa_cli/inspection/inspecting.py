@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fasa_cli.errors import ImageError
+from fasa_cli.imaging.decode import declared_size
 from fasa_cli.imaging.formats import HEAD_BYTES, sniff_format
-from fasa_cli.imaging.limits import MAX_PIXELS, open_header
+from fasa_cli.imaging.limits import MAX_PIXELS
 from fasa_cli.imaging.profiles import is_srgb
+from fasa_cli.imaging.tiff import is_camera_raw
 from fasa_cli.inspection.content_credentials import read_content_credentials
 from fasa_cli.inspection.contradictions import find_contradictions
 from fasa_cli.inspection.encoders import identify
@@ -88,10 +90,12 @@ def inspect_bytes(
     file_format = sniff_format(data[:HEAD_BYTES])
     if file_format is None:
         raise ImageError(f"{name}: not an image of a known format")
+    if file_format == "TIFF" and is_camera_raw(data):
+        file_format = "camera RAW"
     structure = read_structure(data) if file_format == "JPEG" else None
     coding = None if structure is None else identify(structure)
     metadata = read_all(data, file_format, structure)
-    size = structure.size if structure is not None else _declared_size(data, file_format)
+    size = structure.size if structure is not None else declared_size(data)
     comparisons = _compared(data, file_format, name, size, structure, metadata, previews)
     credentials, about_credentials = read_content_credentials(data, file_format)
     findings = [
@@ -152,14 +156,6 @@ def section(inspection: Inspection) -> dict[str, Any]:
     if values["jpeg"] is not None:
         del values["jpeg"]["segments"]
     return values
-
-
-def _declared_size(data: bytes, file_format: str) -> tuple[int, int]:
-    try:
-        width, height = open_header(data, file_format).size
-    except Exception:  # Pillow's plugins raise nearly anything; read_all has said so
-        return 0, 0
-    return max(width, 0), max(height, 0)
 
 
 def _compared(

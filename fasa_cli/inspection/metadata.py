@@ -73,9 +73,10 @@ class FileMetadata:
 def read_all(data: bytes, file_format: str, structure: JpegStructure | None) -> FileMetadata:
     """Read everything; `structure` is that of a JPEG, None for other formats."""
     problems: list[str] = []
-    image = _opened(data, file_format, problems) if structure is None else None
+    is_opened = structure is None and file_format != "camera RAW"
+    image = _opened(data, file_format, problems) if is_opened else None
     text = dict(_png_text(data)) if file_format == "PNG" else {}
-    exif_bytes, exif = _exif(data, structure, image, problems)
+    exif_bytes, exif = _exif(data, file_format, structure, image, problems)
     tags = _merged(exif)
     gps = _directory(exif, ExifTags.IFD.GPSInfo)
     xmp = _xmp(data, structure, image, text, problems)
@@ -134,7 +135,11 @@ def _opened(data: bytes, file_format: str, problems: list[str]) -> Image.Image |
 
 
 def _exif(
-    data: bytes, structure: JpegStructure | None, image: Image.Image | None, problems: list[str]
+    data: bytes,
+    file_format: str,
+    structure: JpegStructure | None,
+    image: Image.Image | None,
+    problems: list[str],
 ) -> tuple[bytes, Image.Exif]:
     """(the block from its TIFF header on, its tags)."""
     try:
@@ -146,6 +151,11 @@ def _exif(
             exif.load(blocks[0])
             exif.get(ExifTags.Base.Make)
             return blocks[0][6:], exif
+        if file_format == "camera RAW":  # its directories are EXIF's, whatever Pillow decodes
+            exif = Image.Exif()
+            exif.load(data)
+            exif.get(ExifTags.Base.Make)
+            return data, exif
         if image is not None:
             block = image.info.get("exif", b"")
             block = block if isinstance(block, bytes) else b""

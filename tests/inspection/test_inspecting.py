@@ -11,6 +11,7 @@ from PIL import Image
 
 from fasa_cli.errors import ImageError
 from fasa_cli.inspection.inspecting import inspect_bytes, inspect_file
+from tests.imaging.samples import HEIC_TURNED, dng
 from tests.imaging.test_profiles import SRGB, exchanged
 from tests.inspection.files import exif_block, jpeg, scene, small, xmp_packet
 
@@ -25,6 +26,17 @@ def test_other_formats(file_format: str) -> None:
     assert inspection.jpeg is None
     if options:
         assert inspection.metadata["exif"]["Make"] == "Maker"
+
+
+def test_heic_and_camera_raw_say_their_camera() -> None:
+    heic = inspect_bytes(HEIC_TURNED, "a.heic")
+    assert (heic.format, heic.size) == ("HEIC", (48, 64))
+    assert heic.metadata["exif"]["Make"] == "Maker"
+    pytest.importorskip("rawpy")
+    raw = inspect_bytes(dng(scene(160, 120)), "a.dng")
+    assert (raw.format, raw.size) == ("camera RAW", (160, 120))
+    assert raw.metadata["exif"]["Model"] == "Camera"
+    assert not any(one.kind == "unreadable metadata" for one in raw.findings)
 
 
 def test_cut_anywhere() -> None:
