@@ -28,7 +28,15 @@ PANELS = {
     "Degradations": ("--jpeg", "--blur", "--noise", "--resize"),
     "Outputs": (
         *("--out", "--probabilities", "--overlay", "--report", "--network-map"),
-        *("--copy-move-map", "--masks-apart", "--json", "--dry-run", "--top", "--overwrite"),
+        *(
+            "--copy-move-map",
+            "--masks-apart",
+            "--maps",
+            "--json",
+            "--dry-run",
+            "--top",
+            "--overwrite",
+        ),
         *("--add", "--format", "--name", "--export", "--tensorboard", "--redact"),
         *("--case", "--examiner", "--note"),
     ),

@@ -49,6 +49,8 @@ def test_five_variants_fill_the_papers_table(fasa, tmp_path, dataset):
     # Cut off in the fourth: the first three are not trained again, and the table is the same.
     for name in ("trainer.safetensors", "metrics.jsonl"):
         (out / "sfsa" / name).unlink()
+    about = json.loads((out / "sfsa" / "run.json").read_text())
+    (out / "sfsa" / "run.json").write_text(json.dumps(about | {"finished": False}))
     again = fasa(*command)
     assert again.exit_code == 0, again.stderr
     assert again.stdout == done.stdout
