@@ -23,7 +23,7 @@ from fasa_cli.files import write_atomically
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 2  # 1 had prototypes and a semantic encoder of another form
+FORMAT_VERSION = 3  # 1 and 2: another semantic encoder, and a decoder that read one prototype
 _LONGEST_HEADER = 100 << 20  # bytes, as safetensors has it
 PICKLE_STARTS = (b"\x80", b"PK")  # bare pickles and torch.save's zip archives
 

@@ -78,6 +78,9 @@ class SideConfig(_Section):
     # Ours, `residual` only: local DCT statistics that join the second stage (model/compact/)
     statistics_width: int = Field(0, ge=0)  # channels; 0: none
     statistics_depth: int = Field(3, ge=1)  # residual blocks
+    # Ours: the share of training samples whose statistics are replaced by their mean, so that the
+    # other cues are learned for photos where compression has left little of these
+    statistics_dropout: float = Field(0.0, ge=0, le=1)
 
 
 class DecoderConfig(_Section):
@@ -161,6 +164,7 @@ class DataConfig(_Section):
     develop: float = Field(0.2, ge=0, le=1)  # Ours: photos developed as a whole (development.py),
     noise: float = Field(0.0, ge=0, le=1)  # a sensor's noise on the whole picture, and
     frames: float = Field(0.0, ge=0, le=1)  # bars, frames and captions, which are not marked
+    recompress: float = Field(0.0, ge=0, le=1)  # scaled, cropped or saved once more at the end
     workers: int = Field(2, ge=0)  # processes that make samples beside the training process
     cache_gigabytes: float = Field(4.0, ge=0)  # decoded photos kept in memory
 

@@ -40,6 +40,8 @@ def augment(forgery: Forgery, config: DataConfig, rng: np.random.Generator) -> F
         image, mask = framed(image, mask, rng)
     # JPEG comes last: a file's block grid starts at its corner, and so must the crop's.
     image = _compress(image, config, rng)
+    if rng.random() < config.recompress:
+        image, mask = recompressed(image, mask, rng)
     if whole:
         image, mask = _resized(image, mask, config.crop)
     return Forgery(image, mask, forgery.kind)
@@ -72,6 +74,50 @@ def _compress(image: np.ndarray, config: DataConfig, rng: np.random.Generator) -
         return image
     quality = int(rng.integers(50, 101)) if rng.random() < 0.5 else int(rng.integers(75, 97))
     return degradations.jpeg(image, quality, str(rng.choice(["420", "422", "444"])))
+
+
+def recompressed(
+    image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """What messengers and websites do to a finished picture, at the same size; mask along.
+
+    Scaled down (and compressed) and up again, noise or blur; saved as JPEG once more, on another
+    grid or cropped off the grid afterwards. A crop is mirrored at its end to keep the size.
+    """
+    side = mask.shape[1::-1]
+    step = rng.random()
+    if step < 0.25:
+        small = degradations.resize(image, float(rng.uniform(0.5, 0.95)))
+        if rng.random() < 0.5:
+            small = degradations.jpeg(small, int(rng.integers(60, 98)))
+        image = cv2.resize(small, side, interpolation=cv2.INTER_CUBIC)
+        if rng.random() < 0.5:
+            return image, mask
+    elif step < 0.4:
+        image = degradations.gaussian_noise(image, float(rng.uniform(0.7, LARGEST_NOISE)), rng)
+    elif step < 0.46:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.6)))
+    if rng.random() < 0.35:
+        image, mask = _off_grid(image, mask, rng)
+    if step >= 0.4 or rng.random() < 0.6:
+        lowest, highest = (50, 99) if rng.random() < 0.7 else (68, 93)
+        subsampling = "444" if rng.random() < 0.4 else "420"
+        image = degradations.jpeg(image, int(rng.integers(lowest, highest)), subsampling)
+        if rng.random() < 0.25:
+            image, mask = _off_grid(image, mask, rng)
+    return image, mask
+
+
+def _off_grid(
+    image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Up to seven rows and columns less at the top and left, as many mirrored at the other end."""
+    top, left = (int(count) for count in rng.integers(0, GRID, 2))
+    top, left = min(top, mask.shape[0] - 1), min(left, mask.shape[1] - 1)
+    border = (0, top, 0, left, cv2.BORDER_REFLECT_101)
+    image = cv2.copyMakeBorder(image, *border)[top:, left:]
+    mask = cv2.copyMakeBorder(mask.astype(np.uint8), *border)[top:, left:] > 0
+    return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 
 def crop_or_pad(

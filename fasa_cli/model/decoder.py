@@ -24,15 +24,17 @@ class PrototypeGuidedMaskDecoder(nn.Module):
         self.gate = FrequencyGate(len(widths), config.gate_width)
         self.residual = nn.Conv2d(len(widths), 1, 1)  # the holistic semantic pathway of Eq. 7
 
-    def forward(self, stages: list[Tensor], prototype: Tensor, frequency: Tensor) -> Tensor:
-        """Aligned stages (B x C_s x h_s x w_s), the fake prototype (D), the 9-channel input.
+    def forward(
+        self, stages: list[Tensor], fake: Tensor, real: Tensor, frequency: Tensor
+    ) -> Tensor:
+        """Aligned stages (B x C_s x h_s x w_s), the prototypes (D each), the 9-channel input.
 
         Returns logits, B x 1 x h x w at the finest stage's resolution.
         """
         size = (stages[0].shape[-2], stages[0].shape[-1])
         basis_masks = torch.cat(
             [
-                attend(stage, prototype, size)
+                attend(stage, fake, real, size)
                 for attend, stage in zip(self.attend, self.merge(stages), strict=True)
             ],
             dim=1,
@@ -79,6 +81,8 @@ class PrototypeAttention(nn.Module):
     mask must stay spatial. So each head's scaled response gates its own value through a sigmoid,
     and a 1x1 convolution mixes the heads to one map. Query and keys are compared by direction, with
     a learned scale and no query bias: else the keys alone could decide, whatever the prototype is.
+    The response is how much nearer a key is to the fake query than to the real one, as Eq. 4 judges
+    patches: one direction alone is a constant that the keys can turn to, and never needs the other.
     """
 
     SCALE = 4.0  # Ours: sigmoid(4 cos) runs from 0.02 to 0.98; learned from there
@@ -92,13 +96,15 @@ class PrototypeAttention(nn.Module):
         self.mix = nn.Conv2d(config.dim, 1, 1)
         self.scale = nn.Parameter(torch.full((config.heads,), self.SCALE))
 
-    def forward(self, features: Tensor, prototype: Tensor, size: tuple[int, int]) -> Tensor:
-        """B x C x h_s x w_s and D -> B x 1 x size.
+    def forward(
+        self, features: Tensor, fake: Tensor, real: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """B x C x h_s x w_s, the fake and the real prototype (D each) -> B x 1 x size.
 
         Value and mix are linear one after the other, and a head's gate is one number per position.
         So both are folded into one map per head before any pixel is touched.
         """
-        query = F.normalize(self._by_head(self.query(F.normalize(prototype, dim=0))), dim=-1)
+        query = self._queries(fake) - self._queries(real)  # K x D/K
         keys = self.key(features).float().unflatten(1, (self.heads, -1))  # B x K x D/K x h x w
         keys = F.normalize(keys, dim=2, eps=1e-3)
         response = torch.einsum("bkdhw,kd->bkhw", keys, query.float()) * self.scale[:, None, None]
@@ -109,6 +115,10 @@ class PrototypeAttention(nn.Module):
         response, value = resize(response, size), resize(value, size)
         gated = (torch.sigmoid(response) * value).sum(1, keepdim=True)
         return gated if self.mix.bias is None else gated + self.mix.bias
+
+    def _queries(self, prototype: Tensor) -> Tensor:
+        """D -> one unit vector per head."""
+        return F.normalize(self._by_head(self.query(F.normalize(prototype, dim=0))), dim=-1)
 
     def _by_head(self, channels: Tensor) -> Tensor:
         return channels.unflatten(0, (self.heads, -1))  # D x ... -> K x D/K x ...

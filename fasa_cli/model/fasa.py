@@ -131,7 +131,8 @@ class Fasa(nn.Module):
     ) -> Tensor:
         """Aligned stages, B x C_s x h_s x w_s -> logits at the finest one's grid (Eqs. 6-7)."""
         if self.config.includes("full"):
-            return self.decoder(stages, self.prototypes.fake_prototype, side_input)
+            fake, real = self.prototypes.fake_prototype, self.prototypes.real_prototype
+            return self.decoder(stages, fake, real, side_input)
         if self.config.variant != "psa" or semantic_map is None:
             return self.simple_decoder(stages)
         size = (stages[0].shape[-2], stages[0].shape[-1])

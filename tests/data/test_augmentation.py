@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fasa_cli.config import DataConfig
-from fasa_cli.data.augmentation import augment, crop_or_pad, publish
+from fasa_cli.data.augmentation import augment, crop_or_pad, publish, recompressed
 from fasa_cli.data.synthesis import Forgery
 
 
@@ -78,3 +78,30 @@ def test_published_pictures_stay_whole():
     always = config.model_copy(update={"resize": 1.0})
     sample = publish(marked(100, 200), always, np.random.default_rng(0))
     assert sample.image.shape[:2] == sample.target_mask.shape != (100, 200)
+
+
+def test_what_is_recompressed_keeps_its_size_and_its_mask_in_place():
+    before, moved = marked(90, 121), 0
+    for seed in range(60):
+        image, mask = recompressed(before.image, before.target_mask, np.random.default_rng(seed))
+        assert image.shape == (90, 121, 3)
+        assert image.dtype == np.uint8
+        assert mask.shape == (90, 121)
+        bright = image[..., 1] > 125
+        assert (bright != mask).mean() < 0.03
+        moved += not np.array_equal(mask, before.target_mask)
+    assert 10 < moved < 50  # off the JPEG grid, and not always
+
+
+def test_pictures_are_recompressed_as_often_as_asked_for():
+    plain = DataConfig(crop=64, blur=0, jpeg=0, resize=0)
+    always = plain.model_copy(update={"recompress": 1.0})
+    sample = marked(64, 64)
+    sample.image[::2] //= 2
+    for config, changes in ((plain, False), (always, True)):
+        changed = 0
+        for seed in range(12):
+            image = augment(sample, config, np.random.default_rng(seed)).image
+            same = any(np.array_equal(image, one) for one in (sample.image, sample.image[:, ::-1]))
+            changed += not same
+        assert (changed > 6) is changes

@@ -18,33 +18,44 @@ SIZE = (6, 10)
 
 def test_attention_agrees_with_the_formula_at_one_position():
     attention = PrototypeAttention(5, 7, CONFIG)
-    features, prototype = torch.randn(1, 5, 2, 2), torch.randn(7)
-    output = attention(features, prototype, (2, 2))
+    features, fake, real = torch.randn(1, 5, 2, 2), torch.randn(7), torch.randn(7)
+    output = attention(features, fake, real, (2, 2))
     position = features[0, :, 1, 0]
-    query = attention.query(prototype).view(2, 4)
+    towards_fake, towards_real = (attention.query(one).view(2, 4) for one in (fake, real))
     key = (attention.key.weight[:, :, 0, 0] @ position + attention.key.bias).view(2, 4)
     value = (attention.value.weight[:, :, 0, 0] @ position + attention.value.bias).view(2, 4)
-    response = torch.sigmoid(attention.scale * F.cosine_similarity(query, key, dim=1))
+    nearer = F.cosine_similarity(towards_fake, key) - F.cosine_similarity(towards_real, key)
+    response = torch.sigmoid(attention.scale * nearer)
     gated = (response[:, None] * value).flatten()
     expected = attention.mix.weight[0, :, 0, 0] @ gated + attention.mix.bias[0]
     torch.testing.assert_close(output[0, 0, 1, 0], expected)
 
 
-def test_the_prototypes_direction_decides_and_nothing_else_of_it():
+def test_the_prototypes_directions_decide_and_nothing_else_of_them():
     attention = PrototypeAttention(5, 7, CONFIG)
-    features, prototype = torch.randn(1, 5, 2, 2), torch.randn(7)
-    answer = attention(features, prototype, (2, 2))
-    torch.testing.assert_close(attention(features, 9 * prototype, (2, 2)), answer)
-    assert not torch.allclose(attention(features, -prototype, (2, 2)), answer, atol=1e-3)
+    features, fake, real = torch.randn(1, 5, 2, 2), torch.randn(7), torch.randn(7)
+    answer = attention(features, fake, real, (2, 2))
+    torch.testing.assert_close(attention(features, 9 * fake, 3 * real, (2, 2)), answer)
+    for other in ((real, fake), (-fake, real), (fake, -real)):
+        assert not torch.allclose(attention(features, *other, (2, 2)), answer, atol=1e-3)
+
+
+def test_prototypes_that_are_alike_decide_nothing():
+    """Every gate is a half then, whatever the photo shows."""
+    attention, features = PrototypeAttention(5, 7, CONFIG), torch.randn(1, 5, 2, 2)
+    same = torch.randn(7)
+    value = attention.mix(attention.value(features)) - attention.mix.bias[:, None, None]
+    expected = 0.5 * value + attention.mix.bias[:, None, None]
+    torch.testing.assert_close(attention(features, same, same, (2, 2)), expected)
 
 
 def test_logits_are_the_gated_sum_and_the_residual():
     """Eq. 7 from the decoder's own parts."""
     decoder = PrototypeGuidedMaskDecoder((4, 6), 7, CONFIG).eval()
     stages = [torch.randn(1, 4, *SIZE), torch.randn(1, 6, 3, 5)]
-    prototype, frequency = torch.randn(7), torch.randn(1, 9, 24, 40)
-    logits = decoder(stages, prototype, frequency)
-    basis = [a(s, prototype, SIZE)[:, 0] for a, s in zip(decoder.attend, stages, strict=True)]
+    fake, real, frequency = torch.randn(7), torch.randn(7), torch.randn(1, 9, 24, 40)
+    logits = decoder(stages, fake, real, frequency)
+    basis = [a(s, fake, real, SIZE)[:, 0] for a, s in zip(decoder.attend, stages, strict=True)]
     gate = decoder.gate(frequency, SIZE)
     expected = sum(gate[:, s] * basis[s] for s in range(2))
     weight, bias = decoder.residual.weight.flatten(), decoder.residual.bias
@@ -70,7 +81,8 @@ def test_the_merge_is_a_part_only_where_it_is_asked_for():
     assert plain.merge(stages) is stages
     merging = PrototypeGuidedMaskDecoder((4, 6), 7, CONFIG.model_copy(update={"merge_width": 8}))
     assert isinstance(merging.merge, TopDownMerge)
-    assert merging(stages, torch.randn(7), torch.randn(1, 9, 24, 40)).shape == (1, 1, *SIZE)
+    prototypes = torch.randn(7), torch.randn(7)
+    assert merging(stages, *prototypes, torch.randn(1, 9, 24, 40)).shape == (1, 1, *SIZE)
 
 
 def test_the_gate_is_between_zero_and_one_and_per_stage():

@@ -47,6 +47,7 @@ class ResidualSide(nn.Module):
             )
         )
         self.statistics: DctStatistics | None = None
+        self.statistics_dropout = config.statistics_dropout
         if config.statistics_width and in_channels > 3:  # part of the frequency pathway
             self.statistics = DctStatistics(config.statistics_width, config.statistics_depth)
             self.join = nn.Conv2d(config.statistics_width, self.widths[self.JOINED], 1)
@@ -55,7 +56,10 @@ class ResidualSide(nn.Module):
         """See `SideBackbone`."""
         joined = None
         if self.statistics is not None:
-            joined = self.padded(self.join(self.statistics(image)), side_input.shape[-2:])
+            cells = self.statistics(image)
+            if self.training and self.statistics_dropout:
+                cells = mean_of_some(cells, self.statistics_dropout)
+            joined = self.padded(self.join(cells), side_input.shape[-2:])
         features, stages = self.stem(side_input), []
         for index, stage in enumerate(self.stages):
             features = stage(features)
@@ -73,6 +77,12 @@ class ResidualSide(nn.Module):
             side // stride - count for side, count in zip(size, cells.shape[-2:], strict=True)
         )
         return F.pad(cells, (0, across, 0, down), mode="replicate") if down or across else cells
+
+
+def mean_of_some(cells: Tensor, share: float) -> Tensor:
+    """B x C x h x w -> the same, where a random `share` of the samples has its mean everywhere."""
+    dropped = torch.rand(len(cells), 1, 1, 1, device=cells.device) < share
+    return torch.where(dropped, cells.mean((2, 3), keepdim=True), cells)
 
 
 _STRIP_ROWS = 256  # of pixels, even

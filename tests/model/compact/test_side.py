@@ -5,7 +5,7 @@ import torch
 
 from fasa_cli.config import SideConfig
 from fasa_cli.model.compact.blocks import ResidualBlock
-from fasa_cli.model.compact.side import ResidualEnergy, ResidualSide, ResidualStem
+from fasa_cli.model.compact.side import ResidualEnergy, ResidualSide, ResidualStem, mean_of_some
 
 CONFIG = SideConfig(kind="residual", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1))
 
@@ -32,6 +32,33 @@ def test_statistics_join_the_second_stage_and_feed_those_after_it():
     )
     joined = side.padded(side.join(side.statistics(image)), (64, 96))
     assert joined.shape == before[1].shape
+
+
+def test_statistics_are_dropped_for_some_samples_and_in_training_only():
+    cells = torch.randn(400, 2, 3, 3)
+    dropped = mean_of_some(cells, 0.25)
+    same = (dropped == cells).flatten(1).all(1)
+    assert 50 < (~same).sum() < 150
+    expected = cells.mean((2, 3), keepdim=True).expand_as(cells)
+    torch.testing.assert_close(dropped[~same], expected[~same])
+    update = {"statistics_width": 4, "statistics_depth": 1, "statistics_dropout": 1.0}
+    side = ResidualSide(CONFIG.model_copy(update=update), 9).eval()
+    side_input, image = torch.rand(1, 9, 64, 64), torch.rand(1, 3, 64, 64)
+    brighter = image.clone()
+    brighter[..., 32:] /= 2
+
+    def difference():
+        """Over one half of the second stage, what the other half's darker side changes."""
+        stages = [side(side_input, one, plain)[1] for one in (image, brighter)]
+        change = (stages[0] - stages[1]).abs().mean((0, 1))
+        return change.amax() - change.amin()
+
+    assert difference() > 1e-4
+    side.train()
+    for module in side.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    assert difference() < 1e-4
 
 
 def test_context_lets_every_position_see_the_whole_image():
