@@ -10,10 +10,11 @@ import copy
 import difflib
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fasa_cli.errors import ConfigError
 
@@ -126,9 +127,20 @@ class ModelConfig(_Section):
 class PostprocessConfig(_Section):
     """What happens to the network's map (postprocess/). Ours, all of it; off unless asked for."""
 
+    # (megapixels, what is added to the logits of photos of that size), by growing size; see
+    # postprocess/size_offset.py
+    size_offsets: tuple[tuple[float, float], ...] = ()
     # Hysteresis: by how much a region's highest logit must exceed the threshold; 0: not at all
     minimum_prominence: float = Field(0.0, ge=0)
     copy_move: bool = False  # search for duplicated regions and mark them
+
+    @field_validator("size_offsets")
+    @classmethod
+    def _growing(cls, offsets: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        sizes = [megapixels for megapixels, _ in offsets]
+        if any(size <= 0 for size in sizes) or any(b <= a for a, b in pairwise(sizes)):
+            raise ValueError("the megapixels must be above 0 and grow from pair to pair")
+        return offsets
 
 
 class LossConfig(_Section):
@@ -224,6 +236,7 @@ COMPACT = ModelConfig(
         context=True,
         context_window=4,  # Ours: 288 pixels, about its training crops (benchmarks/accuracy.md)
         statistics_width=64,
+        statistics_dropout=0.08,
     ),
     adapter_doublings=(2, 1, 0, 0),  # Ours: no map larger than the stage's own in training crops
     decoder=DecoderConfig(dim=64, heads=8, gate_width=16, merge_width=48),

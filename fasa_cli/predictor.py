@@ -1,6 +1,6 @@
 """The single entry point for a prediction: validation, scan and robustness all use `Predictor`.
 
-picture -> frame (bars, JPEG grid) -> network -> hysteresis -> copy-move marks
+picture -> frame (bars, JPEG grid) -> network -> offset of its size -> hysteresis -> copy-move marks
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from fasa_cli.postprocess.copy_move import (
 )
 from fasa_cli.postprocess.damage import set_aside
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
+from fasa_cli.postprocess.size_offset import add_offset, offset_for_size
 from fasa_cli.results import CopyMovePair, DecodedImage, Frame, Prediction, WeightsInfo
 from fasa_cli.text import gigabytes
 
@@ -322,11 +323,17 @@ def _unframed(prediction: Prediction, frame: Frame | None, image: np.ndarray) ->
 def _postprocessed(
     prediction: Prediction, config: PostprocessConfig, pairs: list[LocatedPair]
 ) -> Prediction:
-    """The prediction after hysteresis and copy-move marks; the network's map stays beside it."""
+    """The prediction after the size's offset, hysteresis and copy-move marks; the network's map
+    stays beside it."""
     network = prediction.probabilities
-    if not config.minimum_prominence and not pairs:
+    frame = prediction.frame
+    pixels = network.size if frame is None else frame.box[2] * frame.box[3]
+    offset = offset_for_size(config.size_offsets, pixels)
+    if not config.minimum_prominence and not pairs and not offset:
         return prediction
     probabilities = network.copy()
+    if offset:
+        add_offset(probabilities, offset)
     if config.minimum_prominence:
         apply_hysteresis(probabilities, config.minimum_prominence)
     marks: np.ndarray | None = None
@@ -342,6 +349,7 @@ def _postprocessed(
         probabilities=probabilities,
         score=float(probabilities.max()),
         network=network,
+        size_offset=offset,
         copy_move_score=0.0 if marks is None else float(marks.max()),
         pairs=tuple(found),
         copy_move=marks,

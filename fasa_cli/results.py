@@ -104,7 +104,8 @@ class Prediction:
     `probabilities` is H x W float32 in [0, 1], after hysteresis and copy-move marks. `score` is
     its maximum (Eq. 9), kept for parity with the paper; `effective_size` is the (width, height) at
     which the model saw the image, whole or in that many `tiles`. `network` is the network's own
-    map where postprocessing may have changed it (see `network_map`). `pairs` are the copy-move
+    map where postprocessing may have changed it (see `network_map`), and `size_offset` what was
+    added to its logits for the photo's size. `pairs` are the copy-move
     pairs found, the most probable first, `copy_move` is the map of their marks at the size at which
     they were searched for (None without a pair), and `copy_move_score` its maximum. `frame` is
     where the photo lies in the picture, if that was looked for. In the `damaged` boxes of the file
@@ -116,6 +117,7 @@ class Prediction:
     effective_size: tuple[int, int]
     tiles: int = 1
     network: np.ndarray | None = None
+    size_offset: float = 0.0
     copy_move_score: float = 0.0
     pairs: tuple[CopyMovePair, ...] = ()
     frame: Frame | None = None

@@ -92,6 +92,25 @@ def test_hysteresis_is_applied_where_it_is_configured_and_the_networks_map_stays
     assert plain.lowered(threshold) == 0
 
 
+def test_a_small_photo_gets_the_offset_of_its_size_and_the_networks_map_stays(predictor):
+    image = photo(80, 50)
+    plain = predictor.predict(image)
+    after = PostprocessConfig(size_offsets=((0.001, 3.0), (0.016, -1.0)))
+    lenient = Predictor(copy.deepcopy(predictor.model), "cpu", postprocess=after)
+    prediction = lenient.predict(image)
+    assert prediction.size_offset == pytest.approx(1.0, abs=1e-6)  # 80 x 50 is in the middle
+
+    def logits(probabilities):
+        return np.log(probabilities / (1 - probabilities))
+
+    np.testing.assert_allclose(
+        logits(prediction.probabilities), logits(plain.probabilities) + 1, atol=1e-3
+    )
+    np.testing.assert_array_equal(prediction.network_map, plain.probabilities)
+    assert prediction.score == prediction.probabilities.max()
+    assert plain.size_offset == 0
+
+
 def framing(predictor):
     """The same model, told to find the photo within its picture."""
     model = copy.deepcopy(predictor.model)
