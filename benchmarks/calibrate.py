@@ -1,20 +1,25 @@
-"""Choose what follows the network, so that 0.5 is a threshold with few false alarms.
+"""Choose what follows the network, so that 0.5 is a threshold with few false alarms at every size.
 
     python benchmarks/calibrate.py --data VAL_DIR --authentic DIR --weights FILE \\
         --out weights/compact.safetensors
 
-On half of every set (`tune`, see accuracy.py) it tries some prominences for hysteresis, and every
-constant that could be added to the logits. Of those with which at most `--false-alarms` of the
-untouched photos have more than 1 % of their area marked (the mean over the sets of them), it takes
-the ones with the highest F1 at 0.5, averaged within each set and then over the sets, with copy-move
-marks. A constant changes no ranking of the network's. The weights are stored in float16.
+On half of every set (`tune`, see accuracy.py). Every untouched photo is looked at at its own size
+and scaled down to each of SIZES below it, as pictures on the web are. For each of some prominences
+of hysteresis and each of SIZES it takes the constant, added to the logits, with which
+`--false-alarms` of the photos of about that size have more than 1 % of their area marked (every set
+of photos weighs the same). Of the prominences it takes the one with the highest F1 at 0.5, averaged
+within each set of forgeries and then over the sets, with copy-move marks. The constant of the
+largest size goes into the network's last bias, what the others have more into the checkpoint
+(postprocess/size_offset.py). A constant changes no ranking of the pixels of a photo. The weights
+are stored in float16.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 # Measure this checkout, not a copy that happens to be installed.
@@ -26,6 +31,7 @@ import torch
 from accuracy import find_sets
 from tqdm import tqdm
 
+from fasa_cli import degradations
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import PostprocessConfig
 from fasa_cli.evaluation.metrics import FALSE_ALARM_AREA
@@ -35,7 +41,8 @@ from fasa_cli.postprocess.copy_move import copy_move_map, find_pairs, marks_of_p
 from fasa_cli.postprocess.hysteresis import apply_hysteresis
 from fasa_cli.predictor import Predictor
 
-SHIFTS = np.arange(-5, 5.01, 0.1)  # of the logits
+SHIFTS = np.arange(-5, 8.01, 0.1)  # of the logits
+SIZES = (0.07, 0.2, 0.5, 1.5, 5.0)  # megapixels
 PROMINENCES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 
@@ -61,9 +68,51 @@ def f1_curve(logits: np.ndarray, pairs: np.ndarray | None, mask: np.ndarray) -> 
     return 2 * hits / (hits + false + mask.sum() + 1e-8)
 
 
-def area_curve(logits: np.ndarray) -> np.ndarray:
-    """The marked share of one untouched photo after each of the SHIFTS."""
-    return np.searchsorted(np.sort(-logits, axis=None), SHIFTS) / logits.size
+def critical_shift(logits: np.ndarray) -> float:
+    """The constant above which more than FALSE_ALARM_AREA of an untouched photo is marked."""
+    rank = min(int(FALSE_ALARM_AREA * logits.size), logits.size - 1)
+    return -float(-np.partition(-logits, rank, axis=None)[rank])
+
+
+def at_sizes(image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The photo itself and scaled down, each with the index of its place in SIZES."""
+    own = image.shape[0] * image.shape[1] / 1e6
+    nearest = int(np.abs(np.log(SIZES) - np.log(own)).argmin())
+    yield nearest, image
+    for index in range(nearest):
+        yield index, degradations.resize(image, (SIZES[index] / own) ** 0.5)
+
+
+@dataclass
+class Measured:
+    """Of forgeries, by set: (megapixels, F1 by prominence and shift). Of untouched photos, by
+    place in SIZES and set: their critical shifts by prominence."""
+
+    forged: dict[str, list[tuple[float, np.ndarray]]]
+    untouched: list[dict[str, list[np.ndarray]]]
+
+    def shifts(self, prominence: int, most: float) -> np.ndarray:
+        """For each of SIZES, the constant with which a share of `most` has false alarms."""
+        return np.array([self._quantile(sets, prominence, most) for sets in self.untouched])
+
+    @staticmethod
+    def _quantile(sets: dict[str, list[np.ndarray]], prominence: int, most: float) -> float:
+        values = np.array([one[prominence] for each in sets.values() for one in each])
+        weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in sets.values()])
+        order = values.argsort()
+        alarms = np.cumsum(weights[order]) / len(sets)  # once the constant exceeds the value
+        first = int(np.searchsorted(alarms, most, side="right"))
+        return float(values[order][min(first, len(values) - 1)])
+
+    def f1(self, prominence: int, shifts: np.ndarray) -> float:
+        """Mean F1 with these constants: within each set of forgeries, then over the sets."""
+        means = []
+        for forged in self.forged.values():
+            of_size = [np.interp(np.log(size), np.log(SIZES), shifts) for size, _ in forged]
+            curves = (curve[prominence] for _, curve in forged)
+            each = zip(of_size, curves, strict=True)
+            means.append(np.mean([np.interp(shift, SHIFTS, curve) for shift, curve in each]))
+        return float(np.mean(means))
 
 
 def measure(
@@ -72,32 +121,26 @@ def measure(
     authentic: Path | None,
     limit: int | None,
     largest: float | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean F1, and share of untouched photos with false alarms: prominences x shifts each."""
-    scores: dict[str, list[np.ndarray]] = {}
-    alarms: dict[str, list[np.ndarray]] = {}
+) -> Measured:
+    """Every forgery and every untouched photo of the half `tune`, for all prominences."""
+    found = Measured({}, [{} for _ in SIZES])
     for name, dataset in find_sets(data, limit, "tune", authentic, largest).items():
         for sample in tqdm(dataset, name, file=sys.stderr):
-            network = predictor.predict(sample.image).probabilities
-            curves = [after_hysteresis(network, prominence) for prominence in PROMINENCES]
             mask = sample.target_mask
             if mask is None or not mask.any():
-                large = [area_curve(one) > FALSE_ALARM_AREA for one in curves]
-                alarms.setdefault(name, []).append(np.array(large))
+                for place, image in at_sizes(sample.image):
+                    network = predictor.predict(image).probabilities
+                    critical = [critical_shift(after_hysteresis(network, h)) for h in PROMINENCES]
+                    found.untouched[place].setdefault(name, []).append(np.array(critical))
                 continue
-            found = find_pairs(sample.image)
+            network = predictor.predict(sample.image).probabilities
             pairs = None
-            if found:
-                pairs = copy_move_map(found, marks_of_pairs(network, found))
+            if located := find_pairs(sample.image):
+                pairs = copy_move_map(located, marks_of_pairs(network, located))
                 pairs = cv2.resize(pairs, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
-            scores.setdefault(name, []).append(
-                np.array([f1_curve(one, pairs, mask) for one in curves])
-            )
-    return _mean_of_sets(list(scores.values())), _mean_of_sets(list(alarms.values()))
-
-
-def _mean_of_sets(sets: Sequence[list[np.ndarray]]) -> np.ndarray:
-    return np.mean([np.mean(one, axis=0) for one in sets], axis=0)
+            curves = [f1_curve(after_hysteresis(network, h), pairs, mask) for h in PROMINENCES]
+            found.forged.setdefault(name, []).append((mask.size / 1e6, np.array(curves)))
+    return found
 
 
 def shift_logits(model: Fasa, amount: float) -> None:
@@ -126,27 +169,36 @@ def main() -> None:
     checkpoint = read_checkpoint(options.weights)
     model = build_model(checkpoint)
     predictor = Predictor(model, options.device)
-    scores, alarms = measure(
-        predictor, options.data, options.authentic, options.limit, options.largest
-    )
-    for most in (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0):
-        row, column = _best(scores, alarms, most)
+    found = measure(predictor, options.data, options.authentic, options.limit, options.largest)
+    for most in sorted({0.05, 0.1, 0.15, 0.2, 0.3, 0.5, options.false_alarms}):
+        prominence, shifts = _best(found, most)
         print(
-            f"at most {most:.0%} of untouched photos over 1 %: F1 {scores[row, column]:.3f}, "
-            f"prominence {PROMINENCES[row]}, shift {SHIFTS[column]:+.1f}"
+            f"{most:.0%} of untouched photos over 1 %: F1 {found.f1(prominence, shifts):.3f}, "
+            f"prominence {PROMINENCES[prominence]}, "
+            + ", ".join(
+                f"{size} MP {shift:+.2f}" for size, shift in zip(SIZES, shifts, strict=True)
+            )
         )
-    row, column = _best(scores, alarms, options.false_alarms)
-    after = PostprocessConfig(minimum_prominence=PROMINENCES[row], copy_move=True)
-    shift_logits(model, float(SHIFTS[column]))
-    training = {**checkpoint.training, "calibrated_shift": round(float(SHIFTS[column]), 2)}
+    prominence, shifts = _best(found, options.false_alarms)
+    base = float(shifts[-1])
+    offsets = [round(float(shift) - base, 2) for shift in shifts]
+    after = PostprocessConfig(
+        size_offsets=tuple(zip(SIZES, offsets, strict=True)),
+        minimum_prominence=PROMINENCES[prominence],
+        copy_move=True,
+    )
+    shift_logits(model, base)
+    training = {**checkpoint.training, "calibrated_shift": round(base, 2)}
     sha256 = save_model(model.cpu(), options.out, half=True, training=training, postprocess=after)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
 
 
-def _best(scores: np.ndarray, alarms: np.ndarray, most: float) -> tuple[int, int]:
-    allowed = np.where(alarms <= most, scores, -1.0)
-    row, column = np.unravel_index(allowed.argmax(), allowed.shape)
-    return int(row), int(column)
+def _best(found: Measured, most: float) -> tuple[int, np.ndarray]:
+    """The prominence (its index) with the highest F1, and the constants for SIZES."""
+    shifts = [found.shifts(index, most) for index in range(len(PROMINENCES))]
+    scores = [found.f1(index, each) for index, each in enumerate(shifts)]
+    best = int(np.argmax(scores))
+    return best, shifts[best]
 
 
 if __name__ == "__main__":
