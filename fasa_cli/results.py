@@ -277,11 +277,11 @@ class ScanRecord:
     above the threshold, in [0, 1]. `regions` are the largest ones; `region_count` counts them all.
     `warnings` say what makes the result weaker than its score. `jpeg_quality` is estimated from the
     file's tables (1-100), None where it has none. `score_network` is the network's highest
-    probability and `score_copy_move` that of the marks of `copy_move` pairs; `lowered_fraction` is
-    the share of pixels that the network marks and hysteresis took away. `damaged` are boxes in
-    which the file's data are damaged and nothing is marked, and `damaged_marked` is the share of
-    pixels that the network marks in them. `frame` is
-    (x, y, width, height) of the photo within the picture, bars
+    probability and `score_copy_move` that of the marks of `copy_move` pairs; `size_offset` is what
+    was added to the network's logits for the photo's size, and `lowered_fraction` the share of
+    pixels that the network marks and hysteresis took away. `damaged` are boxes in which the file's
+    data are damaged and nothing is marked, and `damaged_marked` is the share of pixels that the
+    network marks in them. `frame` is (x, y, width, height) of the photo within the picture, bars
     left out, and `jpeg_grid` (x, y) where its first full JPEG block starts in that frame; None
     where that was not looked for, or no grid shows. `page` counts from 1 where every page of a file
     was asked for and it has several. `inspection` is what the file says of its own history
@@ -319,6 +319,7 @@ class ScanRecord:
     jpeg_quality: int | None = None
     score_network: float | None = None
     score_copy_move: float | None = None
+    size_offset: float | None = None
     lowered_fraction: float | None = None
     frame: tuple[int, int, int, int] | None = None
     jpeg_grid: tuple[int, int] | None = None

@@ -97,6 +97,7 @@ def write_outputs(item: Analysed, options: ScanOptions, run: RunFolder) -> ScanR
         seconds=round(item.seconds, 4),
         score_network=rounded_score(item.prediction.network_score),
         score_copy_move=rounded_score(item.prediction.copy_move_score),
+        size_offset=round(item.prediction.size_offset, 4),
         lowered_fraction=round(item.prediction.lowered(threshold), 6),
         damaged=item.prediction.damaged,
         damaged_marked=round(item.prediction.marked_in_damage(threshold), 6),

@@ -170,6 +170,7 @@ _CSV_COLUMNS: dict[str, Callable[[ScanRecord], str | int | float]] = {
     "copy_move_pairs": lambda record: len(record.copy_move),
     "score_network": lambda record: _optional(record.score_network),
     "score_copy_move": lambda record: _optional(record.score_copy_move),
+    "size_offset": lambda record: _optional(record.size_offset),
     "lowered_fraction": lambda record: _optional(record.lowered_fraction),
     "damaged_marked": lambda record: record.damaged_marked,
     "format": lambda record: record.format,
