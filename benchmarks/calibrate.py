@@ -31,10 +31,10 @@ import torch
 from accuracy import find_sets
 from tqdm import tqdm
 
-from fasa_cli import degradations
 from fasa_cli.checkpoint import read_checkpoint
 from fasa_cli.config import PostprocessConfig
 from fasa_cli.evaluation.metrics import FALSE_ALARM_AREA
+from fasa_cli.imaging import degradations
 from fasa_cli.model.fasa import Fasa
 from fasa_cli.model.weights import build_model, save_model
 from fasa_cli.postprocess.copy_move import copy_move_map, find_pairs, marks_of_pairs
