@@ -6,12 +6,11 @@
 On half of every set (`tune`, see accuracy.py). Every untouched photo is looked at at its own size
 and scaled down to each of SIZES below it, as pictures on the web are. For each of some prominences
 of hysteresis and each of SIZES it takes the constant, added to the logits, with which
-`--false-alarms` of the photos of about that size have more than 1 % of their area marked (every set
-of photos weighs the same). Of the prominences it takes the one with the highest F1 at 0.5, averaged
-within each set of forgeries and then over the sets, with copy-move marks. The constant of the
-largest size goes into the network's last bias, what the others have more into the checkpoint
-(postprocess/size_offset.py). A constant changes no ranking of the pixels of a photo. The weights
-are stored in float16.
+`--false-alarms` of the photos of about that size have more than 1 % of their area marked. Of the
+prominences it takes the one with the highest F1 at 0.5, averaged within each set of forgeries and
+then over the sets, with copy-move marks. The constant of the largest size goes into the network's
+last bias, what the others have more into the checkpoint (postprocess/size_offset.py). A constant
+changes no ranking of the pixels of a photo. The weights are stored in float16.
 """
 
 from __future__ import annotations
@@ -97,12 +96,8 @@ class Measured:
 
     @staticmethod
     def _quantile(sets: dict[str, list[np.ndarray]], prominence: int, most: float) -> float:
-        values = np.array([one[prominence] for each in sets.values() for one in each])
-        weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in sets.values()])
-        order = values.argsort()
-        alarms = np.cumsum(weights[order]) / len(sets)  # once the constant exceeds the value
-        first = int(np.searchsorted(alarms, most, side="right"))
-        return float(values[order][min(first, len(values) - 1)])
+        values = np.sort([one[prominence] for each in sets.values() for one in each])
+        return float(values[min(int(most * len(values)), len(values) - 1)])
 
     def f1(self, prominence: int, shifts: np.ndarray) -> float:
         """Mean F1 with these constants: within each set of forgeries, then over the sets."""
