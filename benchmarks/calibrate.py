@@ -3,7 +3,7 @@
     python benchmarks/calibrate.py --data VAL_DIR --authentic DIR --weights FILE \\
         --out weights/compact.safetensors
 
-On half of every set (`tune`, see accuracy.py). Every untouched photo is looked at at its own size
+On half of every set (`tune`, see accuracy.py). Every untouched photo is measured at its own size
 and scaled down to each of SIZES below it, as pictures on the web are. For each of some prominences
 of hysteresis and each of SIZES it takes the constant, added to the logits, with which
 `--false-alarms` of the photos of about that size have more than 1 % of their area marked. Of the
@@ -165,6 +165,11 @@ def main() -> None:
     model = build_model(checkpoint)
     predictor = Predictor(model, options.device)
     found = measure(predictor, options.data, options.authentic, options.limit, options.largest)
+    for size, photos in zip(SIZES, found.untouched, strict=True):
+        if not photos:
+            sys.exit(
+                f"calibrate.py: no untouched photo of about {size} megapixels; see --authentic"
+            )
     for most in sorted({0.05, 0.1, 0.15, 0.2, 0.3, 0.5, options.false_alarms}):
         prominence, shifts = _best(found, most)
         print(
