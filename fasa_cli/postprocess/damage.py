@@ -9,13 +9,12 @@ import numpy as np
 
 from fasa_cli.results import Box, Prediction, within
 
-_MOSTLY = 0.5  # of a region's box
-
 
 def set_aside(prediction: Prediction, damaged: Sequence[Box]) -> Prediction:
     """The prediction with nothing marked in boxes of damaged pixels; the network's map stays.
 
-    Duplicated regions of which one lies mostly in them are left out: damage repeats itself.
+    Copy-move pairs stay, though damage can repeat itself: the mark of a pair's other region stays,
+    and would have no reason without it.
     """
     if not damaged:
         return prediction
@@ -28,10 +27,5 @@ def set_aside(prediction: Prediction, damaged: Sequence[Box]) -> Prediction:
         probabilities=probabilities,
         score=float(probabilities.max()),
         network=prediction.network_map,
-        pairs=tuple(
-            pair
-            for pair in prediction.pairs
-            if all(within(is_damaged, box).mean() <= _MOSTLY for box in pair.boxes)
-        ),
         damaged=tuple(damaged),
     )
